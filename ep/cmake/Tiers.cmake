@@ -1,0 +1,38 @@
+# fastep_add_tier(<tier> [FLAGS <flag>...]): the objects of ep/kernels/<tier>, compiled with FLAGS. The only place with -m flags.
+#
+# The target is fastep_kernels_<tier>; core sees FASTEP_HAVE_<TIER>. A folder without sources, or flags that the compiler does
+# not know, leave the tier out with a message: the library then works with the other tiers.
+#
+# Tier files are compiled without C++ standard headers (-nostdinc++): an inline function from one would be emitted with the
+# tier's instructions, the linker keeps one copy for everybody, and a lesser CPU dies with an illegal instruction.
+# The tiers name themselves: FASTEP_TIER_NAMESPACE is the tier's name, for shared code that is compiled once per tier.
+include_guard()
+include(CheckCXXCompilerFlag)
+
+set(FASTEP_TIERS "")
+
+function(fastep_add_tier tier)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" FLAGS)
+  string(TOUPPER ${tier} upper)
+
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ep/kernels/${tier}/*.cc)
+  if(NOT sources)
+    message(STATUS "Tier ${tier}: no sources, left out")
+    return()
+  endif()
+  if(arg_FLAGS)
+    list(JOIN arg_FLAGS " " flags)
+    check_cxx_compiler_flag("${flags}" FASTEP_COMPILER_KNOWS_${upper})
+    if(NOT FASTEP_COMPILER_KNOWS_${upper})
+      message(WARNING "Tier ${tier}: ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} does not know ${flags}, left out")
+      return()
+    endif()
+  endif()
+
+  set(target fastep_kernels_${tier})
+  add_library(${target} OBJECT ${sources})
+  target_link_libraries(${target} PRIVATE fastep_flags)
+  target_compile_options(${target} PRIVATE ${arg_FLAGS} -nostdinc++ -fno-exceptions -fno-rtti -fno-threadsafe-statics)
+  target_compile_definitions(${target} PRIVATE FASTEP_TIER_NAMESPACE=${tier})
+  set(FASTEP_TIERS ${FASTEP_TIERS} ${tier} PARENT_SCOPE)
+endfunction()
