@@ -1,7 +1,9 @@
-// What a tier offers: one table of plain function pointers. The contract of every kernel stands above its pointer, here and nowhere else.
-// Shared by core (C++) and by the tier files, which may include no C++ standard header: only C types below.
+// What a tier offers: one table of plain function pointers. The contract of every kernel stands above its pointer, here
+// and nowhere else. Shared by core (C++) and by the tier files, which may include no C++ standard header: only C types
+// below.
 //
-// Kernels take pointers and ranges. They never allocate, throw, log or own a thread. Only the driver (core/linear.cc) calls them.
+// Kernels take pointers and ranges. They never allocate, throw, log or own a thread. Only the driver (core/linear.cc)
+// calls them.
 #pragma once
 
 #include <stddef.h>
@@ -18,42 +20,52 @@ enum class Activation : int { kNone = 0, kRelu = 1, kGelu = 2, kGeluTanh = 3 };
 enum class RhsKind : int { kDense = 0, k1x4 = 1, k2x4 = 2, k4x4 = 3, k8x4 = 4, k4x1 = 5 };
 constexpr int kRhsKinds = 6;
 
-// Layouts of a tile of `tokens` activations (tokens is a multiple of 16, at most kMaxTileTokens); both are 64-byte aligned:
+// Layouts of a tile of `tokens` activations (tokens is a multiple of 16, at most kMaxTileTokens); both are 64-byte
+// aligned:
 //   quad    u8 [ceil(K/4)][tokens][4]   tokens in vector lanes, four inputs in a 32-bit lane
-//   planar  u8 [ceil(K/4)*4][tokens]    what 4x1 gathers from. Inside each run of 64 (or the last 16, 32, 48) tokens the order is
-//                                       the tier's own, such that products come out in natural token order
+//   planar  u8 [ceil(K/4)*4][row bytes] what 4x1 gathers from. A row holds one input of all tokens; its length
+//   (planar_row_bytes) and
+//                                       the order inside it are the tier's own, such that products come out in natural
+//                                       token order
 // Lanes beyond the real tokens and inputs beyond K hold zeros. s8 activations are stored as u8 by XOR 0x80.
 constexpr int kTileTokenStep = 16;
 constexpr int kMaxTileTokens = 64;
 // Output rows are padded to a multiple of this; every packed layer has N rounded up, with zero weights in the padding.
 constexpr int kRowStep = 16;
 
-// Packed weights of one K-block of one layer. Row groups are of kRows(kind) outputs: dense 8, Rx4 R, 4x1 4.
+// Packed weights of one K-block of one layer. Row groups are of RowsPerGroup(kind) outputs: dense 8, Rx4 R, 4x1 4.
+// index and values are 64-byte aligned at block 0 and may be read (not used) up to 64 bytes past their ends.
 struct RhsView {
-  const uint32_t* group_ptr;  // [groups + 1] first block of each row group (dense: null, every group has k_quads blocks)
-  const uint16_t* index;      // Rx4: [blocks] quad inside the K-block; 4x1: [blocks][4] input inside the K-block; dense: null
-  const void* values;         // [blocks][R][4] in the tier's own element form (see value_bytes); 4x1: [blocks][4 rows][4 inputs]
-  int32_t k_quads;            // quads in this K-block
+  const uint32_t* group_ptr;  // [groups + 1] first block of each row group, counted from `index` and `values`
+                              // (dense: null, every group has k_quads blocks)
+  // Where a block reads, as byte offset in a tile of 16 tokens: Rx4 [blocks], 64 * quad inside the K-block; 4x1
+  // [blocks][4], 16 * input inside the K-block, ascending (a last block that is not full repeats an input, with zero
+  // weights); dense: null. A tile of T tokens scales it by T / 16 (planar: by planar_row_bytes / 16).
+  const uint16_t* index;
+  const void*
+      values;       // [blocks][R][4] in the tier's own element form (see value_bytes); 4x1: [blocks][4 rows][4 inputs]
+  int32_t k_quads;  // quads in this K-block
 };
 
 enum class OutputKind : int {
-  kInt32 = 0,   // i32 [rows][tokens]: the accumulators (before the epilogue, after acc_init)
-  kQuantU8 = 1, // u8 quad layout [rows/4][tokens][4]
-  kQuantS8 = 2, // s8 quad layout
-  kFloat = 3,   // f32 [rows][tokens]
+  kInt32 = 0,    // i32 [rows][tokens]: the accumulators (before the epilogue, after acc_init)
+  kQuantU8 = 1,  // u8 quad layout [rows/4][tokens][4]
+  kQuantS8 = 2,  // s8 quad layout
+  kFloat = 3,    // f32 [rows][tokens]
 };
 
 // y = epilogue(acc); all arrays start at output row 0 of the layer and are padded to kRowStep.
 struct Epilogue {
   OutputKind kind;
   Activation activation;
-  const int32_t* acc_init;      // [N] added to the products: -x_zero_point * sum_k w and the like
-  const float* scale;           // [N]
-  const float* bias;            // [N]
-  float out_scale;              // gelu only: q = rne(fma(g, out_scale, out_zero_point))
+  const int32_t* acc_init;  // [N] added to the products: -x_zero_point * sum_k w and the like
+  const float* scale;       // [N]
+  const float* bias;        // [N]
+  float out_scale;          // gelu only: q = rne(fma(g, out_scale, out_zero_point))
   float out_zero_point;
-  int32_t lo, hi;               // clamp of the quantized value; relu raises lo
-  // Only when the weights have zero points other than 0 (dense): acc -= rhs_zero_point[n] * token_sum[t]; null otherwise.
+  int32_t lo, hi;  // clamp of the quantized value; relu raises lo
+  // Only when the weights have zero points other than 0 (dense): acc -= rhs_zero_point[n] * token_sum[t]; null
+  // otherwise.
   const int32_t* rhs_zero_point;  // [N]
   const int32_t* token_sum;       // [tokens] of this tile: sum_k (x - x_zero_point)
 };
@@ -64,39 +76,58 @@ struct ProductArgs {
   int32_t tokens;      // 16, 32, 48 or 64: the tile's width
   RhsView rhs;
   int32_t group_begin, group_end;  // a multiple of kRowStep rows, counted in groups
-  // Layers whose K is split: partial sums i32 [rows of this call][tokens]. first: start from acc_init, else from partial.
-  // last: run the epilogue, else store to partial. Unsplit layers: first = last = true, partial = null.
+  // Layers whose K is split: partial sums i32 [rows of this call][tokens]. first: start from acc_init, else from
+  // partial. last: run the epilogue, else store to partial. Unsplit layers: first = last = true, partial = null.
   int32_t* partial;
   bool first, last;
   const Epilogue* epilogue;
-  void* out;           // output rows of this call only, layout by epilogue->kind; row group_begin is at out
+  void* out;  // output rows of this call only, layout by epilogue->kind; row group_begin is at out
 };
 
-struct KernelTable {
-  int32_t tier;                // static_cast<int>(Tier)
-  int32_t value_bytes;         // bytes per packed weight: 1 (s8) or 2 (avx2: s16, quads stored in the order 0 2 1 3)
-  int32_t tile_tokens;         // preferred widest tile on this CPU: 16, 32, 48 or 64
-  int32_t k_block_bytes;       // preferred size of (K-block of a tile), fits L1 with room for the weights
+// How the driver cuts the products of one RhsKind on this tier.
+struct Blocking {
+  int32_t tile_tokens;  // preferred widest tile: 16, 32, 48 or 64; every kernel takes every width up to 64
+  int32_t k_quads;  // most quads in a K-block, at most kMaxBlockQuads: a K-block of the tile should stay in the nearest
+                    // cache
+};
+constexpr int kMaxBlockQuads = 1024;  // so that an index fits 16 bits
 
-  // acc[r][t] = sum over the blocks of the group of lhs * w, then the epilogue. Exact: the driver guarantees that no partial sum
-  // leaves int32 (255 * sum_k |w| < 2^31 per output row). A null entry: the kind is not offered, the driver falls back.
+struct KernelTable {
+  int32_t tier;              // static_cast<int>(Tier)
+  int32_t value_bytes;       // bytes per packed weight: 1 (s8) or 2 (avx2: s16, quads stored in the order 0 2 1 3)
+  int32_t planar_row_bytes;  // bytes per input of a planar tile, whatever its width; 0: as many as the tile has tokens
+  Blocking blocking[kRhsKinds];
+
+  // acc[r][t] = sum over the blocks of the group of lhs * w, then the epilogue. Exact: the driver guarantees that no
+  // partial sum leaves int32 (255 * sum_k |w| < 2^31 per output row). A null entry: the kind is not offered, the driver
+  // falls back.
   void (*product[kRhsKinds])(const ProductArgs* args);
 
-  // Row-major u8/s8 [m][k] (row stride in bytes) -> one tile. m <= tokens; flip = 0x80 for s8, 0 for u8. Writes all of the tile, padding included.
-  // Writes whole K-blocks: quads [quad_begin, quad_end) at out (which is the address of quad_begin).
-  void (*pack_quad)(const uint8_t* x, size_t stride_bytes, int32_t m, int32_t k, int32_t quad_begin, int32_t quad_end, int32_t tokens, uint8_t flip, uint8_t* out);
-  void (*pack_planar)(const uint8_t* x, size_t stride_bytes, int32_t m, int32_t k, int32_t quad_begin, int32_t quad_end, int32_t tokens, uint8_t flip, uint8_t* out);
+  // Row-major u8/s8 [m][k] (row stride in bytes) -> one tile. m <= tokens; flip = 0x80 for s8, 0 for u8. Writes all of
+  // the tile, padding included. Writes whole K-blocks: quads [quad_begin, quad_end) at out (which is the address of
+  // quad_begin).
+  void (*pack_quad)(const uint8_t* x, size_t stride_bytes, int32_t m, int32_t k, int32_t quad_begin, int32_t quad_end,
+                    int32_t tokens, uint8_t flip, uint8_t* out);
+  // pack_planar may be null where product[k4x1] is.
+  void (*pack_planar)(const uint8_t* x, size_t stride_bytes, int32_t m, int32_t k, int32_t quad_begin, int32_t quad_end,
+                      int32_t tokens, uint8_t flip, uint8_t* out);
 
-  // Tile -> row-major: rows [0, rows) of the tile to columns of y (rows <= padded rows; only `rows` columns and `m` tokens are written).
+  // Tile -> row-major: rows [0, rows) of the tile to columns of y (rows <= padded rows; only `rows` columns and `m`
+  // tokens are written).
   void (*unpack_quad)(const uint8_t* tile, int32_t rows, int32_t m, int32_t tokens, uint8_t* y, size_t stride_bytes);
+  // unpack_f32 only moves 32-bit words; the driver uses it for i32 too.
   void (*unpack_f32)(const float* tile, int32_t rows, int32_t m, int32_t tokens, float* y, size_t stride_bytes);
 };
 
 constexpr int RowsPerGroup(RhsKind kind) {
-  return kind == RhsKind::kDense ? 8 : kind == RhsKind::k1x4 ? 1 : kind == RhsKind::k2x4 ? 2 : kind == RhsKind::k8x4 ? 8 : 4;
+  return kind == RhsKind::kDense ? 8
+         : kind == RhsKind::k1x4 ? 1
+         : kind == RhsKind::k2x4 ? 2
+         : kind == RhsKind::k8x4 ? 8
+                                 : 4;
 }
 
-// One per tier folder, the only symbol it exports. tile_tokens and k_block_bytes may depend on the CPU model.
+// One per tier folder, the only symbol it exports. blocking may depend on the CPU model.
 const KernelTable* ScalarKernels();
 const KernelTable* Avx2Kernels();
 const KernelTable* AvxVnniKernels();

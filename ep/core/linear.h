@@ -13,7 +13,8 @@
 
 namespace fastep {
 
-// A dense weight [K, N] (the ONNX MatMul orientation) or a list of blocks (docs/op-contract.md). Borrowed during Create only.
+// A dense weight [K, N] (the ONNX MatMul orientation) or a list of blocks (docs/op-contract.md). Borrowed during Create
+// only.
 struct WeightSource {
   int64_t n = 0;
   int64_t k = 0;
@@ -51,8 +52,8 @@ struct LinearSpec {
 // Which kernel a layer got and why; what `fastep doctor`, the conversion report and tests read.
 struct LinearInfo {
   RhsKind kind = RhsKind::kDense;
-  double density = 1;           // non-zero weights / all
-  double work_density = 1;      // products the kernel really does / all
+  double density = 1;       // non-zero weights / all
+  double work_density = 1;  // products the kernel really does / all
   size_t packed_bytes = 0;
   double predicted_cycles_per_token = 0;
 };
@@ -62,7 +63,8 @@ class Arena;
 // Immutable once created; Run is safe from any number of threads at once.
 class Linear {
  public:
-  // Packs for `tier`; throws fastep::Error if the spec breaks the contract. `forced` overrides the cost model (tests, benchmarks).
+  // Packs for `tier`; throws fastep::Error if the spec breaks the contract. `forced` overrides the cost model (tests,
+  // benchmarks).
   static std::shared_ptr<const Linear> Create(const LinearSpec& spec, Tier tier, const RhsKind* forced = nullptr);
   virtual ~Linear() = default;
 
@@ -70,7 +72,8 @@ class Linear {
   virtual int64_t k() const = 0;
   virtual const LinearInfo& info() const = 0;
 
-  // x: [m, k] row-major of x_type; y: [m, n] row-major of y_type; m >= 0. `arena` is used by this call alone while it runs.
+  // x: [m, k] row-major of x_type; y: [m, n] row-major of y_type; m >= 0. `arena` is used by this call alone while it
+  // runs.
   virtual void Run(const void* x, int64_t m, void* y, Parallel& parallel, Arena& arena) const = 0;
 
   // The integer accumulators alone, sum_k (x - zx)(w - zw) as int32 [m, n]: tests compare these bit for bit.
