@@ -6,7 +6,7 @@
 set -euo pipefail
 
 suite=$1
-folder=$2
+folder=$(realpath -m "$2")
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 fail() {

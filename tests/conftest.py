@@ -1,0 +1,72 @@
+"""Fixtures that every test folder shares, and the closing list of what this machine could not cover."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What a tier needs of the CPU, as /proc/cpuinfo spells it. Read independently of ep/core/tier.cc, which is under test.
+TIER_FLAGS: dict[str, frozenset[str]] = {
+    "scalar": frozenset(),
+    "avx2": frozenset({"avx2", "fma"}),
+    "avxvnni": frozenset({"avx2", "fma", "avx_vnni"}),
+    "avx512vnni": frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}),
+}
+
+
+def tiers_of_this_cpu() -> list[str]:
+    """The tiers that this CPU can run, worst first, whether or not they were built."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    flags = next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
+    return [tier for tier, needed in TIER_FLAGS.items() if needed <= flags]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The repository's top folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def cpu_tiers() -> list[str]:
+    """The tiers that this CPU can run, worst first."""
+    return tiers_of_this_cpu()
+
+
+@pytest.fixture(scope="session")
+def fastep_library() -> Path:
+    """The installed libfastep.so."""
+    if importlib.util.find_spec("pyfastep") is None:
+        pytest.fail("pyfastep is not installed. Run `make test`, or `pip install .` first.")
+    library = resources.files("pyfastep") / "libfastep.so"
+    if not library.is_file():
+        pytest.fail(f"{library} does not exist: pyfastep was imported from its sources. Run `make test`, or `pip install -e .` first.")
+    return Path(str(library))
+
+
+@pytest.fixture(scope="session")
+def fastep_capi() -> Path:
+    """libfastep_capi.so, the flat C ABI of the kernels and of core, never installed; FASTEP_CAPI names another one."""
+    capi = Path(os.environ.get("FASTEP_CAPI", ROOT / "build" / "test" / "libfastep_capi.so"))
+    if not capi.is_file():
+        pytest.fail(f"{capi} does not exist. Run `make test`, or build it with -DFASTEP_BUILD_TESTS=ON and set FASTEP_CAPI.")
+    return capi
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what was not covered: a green run says nothing about tiers and tests that did not run."""
+    missing = [tier for tier in TIER_FLAGS if tier not in tiers_of_this_cpu()]
+    skipped = len(terminalreporter.stats.get("skipped", []))
+    if not missing and not skipped:
+        return
+    terminalreporter.section("NOT COVERED by this run", sep="!", yellow=True, bold=True)
+    if missing:
+        terminalreporter.write_line(f"tiers that this CPU cannot run: {', '.join(missing)}", yellow=True, bold=True)
+    if skipped:
+        terminalreporter.write_line(f"tests skipped: {skipped} (the reasons stand above)", yellow=True, bold=True)
