@@ -1,0 +1,100 @@
+"""Export of a Hugging Face encoder to ONNX with optimum, from memory, without the network."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pyfastep.errors import FastEPError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["MIN_OPSET", "export_onnx"]
+
+MIN_OPSET = 17
+"""LayerNormalization exists since this opset; the passes build on it."""
+
+Task = Literal["feature-extraction", "question-answering", "text-classification", "token-classification", "fill-mask"]
+
+
+def export_onnx(
+    model: PreTrainedModel,
+    output_dir: str | Path,
+    *,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    opset: int = 18,
+) -> Path:
+    """Writes ``model.onnx``, the configuration and the tokenizer's files into ``output_dir``.
+
+    Batch and sequence length stay dynamic. Nothing is fetched: the tokenizer is saved if it is given, and never looked
+    up by the model's name. If the export fails, ``output_dir`` is as it was.
+
+    Args:
+        model: Encoder in float32; put into evaluation mode here.
+        output_dir: Created if it does not exist; ``model.onnx`` there is replaced.
+        task: Name of the task as optimum knows it; it decides the outputs.
+        tokenizer: Saved beside the model.
+        opset: Version of the ONNX operators, >= 17.
+
+    Returns:
+        Path of the ONNX file.
+
+    Raises:
+        FastEPError: The opset is too old, the model is not float32, a package is missing, or optimum cannot export
+            the model.
+    """
+    if opset < MIN_OPSET:
+        raise FastEPError(
+            f"export_onnx: opset must be >= {MIN_OPSET} (LayerNormalization as one operator), found {opset}."
+        )
+    dtypes = {str(parameter.dtype) for parameter in model.parameters()}
+    if dtypes != {"torch.float32"}:
+        raise FastEPError(
+            f"export_onnx: every weight must be torch.float32, found {', '.join(sorted(dtypes)) or 'no weights'}; "
+            "call model.float() first."
+        )
+    target = Path(output_dir)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
+        _run_optimum(model.eval(), Path(scratch), task, opset)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(scratch)
+        target.mkdir(exist_ok=True)
+        for path in _files(Path(scratch)):
+            shutil.move(path, target / path.name)
+    return target / "model.onnx"
+
+
+def _run_optimum(model: PreTrainedModel, output_dir: Path, task: str, opset: int) -> None:
+    export: Any
+    try:
+        from optimum.exporters.onnx import onnx_export_from_model as export
+    except ImportError as error:
+        raise FastEPError(
+            f"export_onnx: optimum's ONNX exporter is missing ({error}); install it with: "
+            "pip install 'pyfastep[compress]'"
+        ) from error
+    # With a name, optimum would ask the model hub for preprocessors.
+    name_or_path = model.config._name_or_path
+    model.config._name_or_path = ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer warns about every constant of the attention mask
+            export(model, output_dir, opset=opset, task=task, do_validation=False)
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise FastEPError(
+            f"export_onnx: optimum cannot export {type(model).__name__} for task {task!r}: {error}"
+        ) from error
+    finally:
+        model.config._name_or_path = name_or_path
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if path.is_file())

@@ -1,0 +1,88 @@
+"""Offline export: what it writes, what the model computes, what it refuses."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("optimum.exporters.onnx")
+import onnx  # noqa: E402
+import onnxruntime as ort  # noqa: E402
+
+from pyfastep.compress.export import export_onnx  # noqa: E402
+from pyfastep.errors import FastEPError  # noqa: E402
+
+
+def tiny_bert() -> transformers.BertModel:
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, vocab_size=50
+    )
+    config._name_or_path = "somebody/some-model"  # as after from_pretrained: must not be looked up
+    return transformers.BertModel(config, add_pooling_layer=False)
+
+
+def tiny_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerBase:
+    vocab = folder / "vocab.txt"
+    vocab.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world"]))
+    return transformers.BertTokenizerFast(str(vocab))
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError(f"the export asked the network for {args}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_exports_offline_with_dynamic_axes_and_the_same_values(tmp_path: Path) -> None:
+    model = tiny_bert()
+    path = export_onnx(model, tmp_path / "out", task="feature-extraction", tokenizer=tiny_tokenizer(tmp_path))
+    assert path == tmp_path / "out" / "model.onnx"
+    names = {file.name for file in path.parent.iterdir()}
+    assert {"model.onnx", "config.json", "tokenizer.json", "vocab.txt"} <= names
+    assert [opset.version for opset in onnx.load(path).opset_import if opset.domain == ""] == [18]
+
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for batch, length in [(1, 1), (2, 7), (3, 32)]:
+        ids = np.random.default_rng(0).integers(0, 50, (batch, length))
+        mask = np.ones_like(ids)
+        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        (actual,) = session.run(None, feeds)
+        with torch.no_grad():
+            expected = model(**{name: torch.from_numpy(value) for name, value in feeds.items()})[0].numpy()
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
+    assert model.config._name_or_path == "somebody/some-model"
+
+
+def test_opset_17_is_accepted(tmp_path: Path) -> None:
+    path = export_onnx(tiny_bert(), tmp_path / "out", task="feature-extraction", opset=17)
+    assert [opset.version for opset in onnx.load(path).opset_import if opset.domain == ""] == [17]
+
+
+def test_too_old_opset(tmp_path: Path) -> None:
+    with pytest.raises(FastEPError, match=r"opset must be >= 17.*found 13"):
+        export_onnx(tiny_bert(), tmp_path / "out", task="feature-extraction", opset=13)
+    assert not (tmp_path / "out").exists()
+
+
+def test_half_precision_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FastEPError, match=r"torch.float32, found torch.float16.*model.float\(\)"):
+        export_onnx(tiny_bert().half(), tmp_path / "out", task="feature-extraction")
+
+
+def test_failed_export_leaves_the_folder_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.onnx").write_text("mine")
+    with pytest.raises(FastEPError, match="cannot export BertModel for task 'no-such-task'"):
+        export_onnx(tiny_bert(), tmp_path / "out", task="no-such-task")
+    assert (tmp_path / "out" / "model.onnx").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
