@@ -41,7 +41,7 @@ if(TARGET fastep_core)
 endif()
 
 fastep_glob(door_sources ops api)
-if(door_sources)
+if(FASTEP_BUILD_LIBRARY AND door_sources)
   include(OrtHeaders)
   fastep_add(fastep MODULE FOLDERS ops api LIBS fastep_core ort::headers)
 endif()

@@ -1,0 +1,92 @@
+# Everything runs from a fresh clone: each target makes the virtual environment .venv and builds what it needs first.
+#   make test       build, install into .venv, run all tests             TESTS="tests/kernels -x" runs some
+#   make demo       the whole road from a Hugging Face model to the speed table
+#   make lint       ruff, clang-format, mypy --strict
+#   make format     let ruff and clang-format rewrite the sources
+#   make sanitize   kernel tests and fuzzer under the address and undefined-behaviour sanitizers
+#   make fuzz       every tier against the scalar one on random cases     FUZZ_SECONDS=60 FUZZ_SEED=<random>
+#   make bench      the kernel benchmark                                  BENCH=<its options>
+#   make wheel      build/wheel/pyfastep-*.whl
+#   make clean      remove what was built; make distclean also .venv
+# Needs g++ (12 or later) or clang (16 or later, CXX=clang++), make, python3 (3.10 or later) with venv.
+
+PYTHON ?= python3
+FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+TESTS ?= tests
+BENCH ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := build/test
+SANITIZE := build/sanitize
+WHEEL_FOLDER := build/wheel
+CPP_FILES = $(shell find ep -name '*.cc' -o -name '*.h')
+# build isolation off: the build tools are the pinned ones of .venv, and the build folder can be kept.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CMAKE = $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := test
+.PHONY: test demo lint format sanitize fuzz bench wheel install clean distclean
+.DELETE_ON_ERROR:
+
+$(VENV)/.tools: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt scikit-build-core cmake ninja
+	touch $@
+
+# One build serves the wheel, the tests and the benchmark; only the wheel's part is installed.
+wheel: $(VENV)/.tools
+	rm -rf $(WHEEL_FOLDER)
+	$(PIP) wheel -q --no-deps --no-build-isolation -w $(WHEEL_FOLDER) -C build-dir=$(BUILD) -C logging.level=INFO \
+	  -C cmake.define.FASTEP_BUILD_TESTS=ON -C cmake.define.FASTEP_BUILD_BENCH=ON -C cmake.define.FASTEP_WERROR=$(if $(CI),ON,OFF) .
+	@ls $(WHEEL_FOLDER)/*.whl
+
+# The wheel with everything it can be used with, and the developers' tools.
+$(VENV)/.dependencies: pyproject.toml constraints.txt | wheel
+	$(PIP) install -q -c constraints.txt "$$(echo $(WHEEL_FOLDER)/*.whl)[all,dev]"
+	touch $@
+
+install: wheel $(VENV)/.dependencies
+	$(PIP) install -q --force-reinstall --no-deps $(WHEEL_FOLDER)/*.whl
+
+test: install
+	$(BIN)/pytest -n 2 --dist loadfile $(TESTS)
+
+# -I keeps the sources in this folder from hiding the installed package.
+demo: install
+	$(BIN)/python -I -m pyfastep.demo
+
+lint: $(VENV)/.dependencies
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run --Werror $(CPP_FILES)
+	$(BIN)/mypy
+
+format: $(VENV)/.dependencies
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(CPP_FILES)
+
+$(SANITIZE)/build.ninja: $(VENV)/.tools
+	$(CMAKE) -S . -B $(SANITIZE) -DFASTEP_SANITIZE=address,undefined -DFASTEP_BUILD_TESTS=ON -DFASTEP_BUILD_LIBRARY=OFF
+
+# Leaks are not looked for: the interpreter keeps memory of its own until it ends.
+sanitize: $(VENV)/.dependencies $(SANITIZE)/build.ninja
+	$(BIN)/cmake --build $(SANITIZE)
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(SANITIZE)/fastep_fuzz --seconds 20 --seed $(FUZZ_SEED)
+	FASTEP_CAPI=$(abspath $(SANITIZE))/libfastep_capi.so LD_PRELOAD=$$($(or $(CXX),g++) -print-file-name=libasan.so) \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(BIN)/pytest -n 2 tests/kernels
+
+fuzz: wheel
+	$(BUILD)/fastep_fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+bench: wheel
+	$(BUILD)/fastep_bench $(BENCH)
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+distclean: clean
+	rm -rf $(VENV)
