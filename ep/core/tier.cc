@@ -134,8 +134,8 @@ std::vector<Tier> SupportedTiers() {
 
 Tier ChooseTier(std::string_view max_tier) {
   const char* environment = std::getenv("FASTEP_MAX_TIER");
-  const Tier limit = std::min(ParseLimit(max_tier, "max_tier"),
-                              ParseLimit(environment != nullptr ? environment : "", "environment variable FASTEP_MAX_TIER"));
+  const Tier limit = std::min(ParseLimit(max_tier, "max_tier"), ParseLimit(environment != nullptr ? environment : "",
+                                                                           "environment variable FASTEP_MAX_TIER"));
   const std::vector<Tier> supported = SupportedTiers();
   const auto best = std::find_if(supported.rbegin(), supported.rend(), [=](Tier tier) { return tier <= limit; });
   if (best == supported.rend()) {

@@ -11,11 +11,13 @@
 //
 // The forms differ only in the coefficients of Q. No division, no table, no branch: 24 (erf) or 25 (tanh) operations.
 //
-// Error, against double, for every finite float x: |gelu(x) - exact| <= kGeluErrorBound * max(|x|, 1). Its parts: the fit of Q
-// (erf 0.7e-8, tanh 3.1e-8), 2^f (9.4e-8 relative, and p <= 1/2), the roundings of r, of p and of the result. Largest error found
-// over all floats: erf 8.1e-8, tanh 9.9e-8. gelu(0) = 0, gelu(inf) = inf, and 0 for every x <= -14. x is never NaN.
+// Error, against double, for every finite float x: |gelu(x) - exact| <= kGeluErrorBound * max(|x|, 1). Its parts: the
+// fit of Q (erf 0.7e-8, tanh 3.1e-8), 2^f (9.4e-8 relative, and p <= 1/2), the roundings of r, of p and of the result.
+// Largest error found over all floats: erf 8.1e-8, tanh 9.9e-8. gelu(0) = 0, gelu(inf) = inf, and 0 for every x <= -14.
+// x is never NaN.
 //
-// No product meets a sum outside of Fma, so that a compiler that contracts changes nothing. Rounding mode: to nearest even.
+// No product meets a sum outside of Fma, so that a compiler that contracts changes nothing. Rounding mode: to nearest
+// even.
 #pragma once
 
 namespace fastep {
@@ -23,8 +25,9 @@ namespace fastep {
 constexpr float kGeluErrorBound = 1.1920929e-7f;  // 2^-23
 
 // Coefficients of -Q, lowest first.
-constexpr float kGeluErfTail[] = {-1.0f,          -1.15110993f,     -0.459170043f,   -0.0526079237f, 0.00722277258f,
-                                  -0.000259190769f, -0.000134896429f, 2.83540339e-05f, -1.88941408e-06f};
+constexpr float kGeluErfTail[] = {-1.0f,           -1.15110993f,     -0.459170043f,    -0.0526079237f,
+                                  0.00722277258f,  -0.000259190769f, -0.000134896429f, 2.83540339e-05f,
+                                  -1.88941408e-06f};
 constexpr float kGeluTanhTail[] = {-1.0f,          -1.15107334f,    -0.459534496f,   -0.0503141843f,  0.00554041564f,
                                    0.00204342278f, -0.00144340622f, 0.000108368804f, 3.28968345e-05f, -4.38375309e-06f};
 // 2^f on [-1/2, 1/2], lowest first; the first is 1, so that r = -127 gives exactly 0.
@@ -36,7 +39,8 @@ constexpr float kLowestExponent = -127.0f;
 // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits of the sum.
 constexpr float kRoundToInt = 12582912.0f;
 
-// `Ops` is private to the tier (in its anonymous namespace, so that nothing instantiated here has a linker symbol to share):
+// `Ops` is private to the tier (in its anonymous namespace, so that nothing instantiated here has a linker symbol to
+// share):
 //   F32                 a vector of floats
 //   Set(float)          all lanes
 //   Abs(x)
