@@ -1,0 +1,97 @@
+#include "api/custom_ops.h"
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "api/kernel_node.h"
+#include "api/log.h"
+#include "api/node_runner.h"
+#include "api/shape_inference.h"
+#include "api/status.h"
+#include "ops/registry.h"
+
+namespace fastep {
+namespace {
+
+// Kernels of all sessions share one pool, freed with the last of them.
+std::shared_ptr<ArenaPool> SharedArenas() {
+  static std::mutex mutex;
+  static std::weak_ptr<ArenaPool> shared;
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto arenas = shared.lock();
+  if (arenas == nullptr) shared = arenas = std::make_shared<ArenaPool>();
+  return arenas;
+}
+
+struct Kernel {
+  NodeRunner runner;
+  OrtStatus* ComputeV2(OrtKernelContext* context) noexcept {
+    return ToStatus([&] { runner.Run(context); });
+  }
+};
+
+std::vector<size_t> RuntimeInputs(const Op& op) {
+  std::vector<size_t> indices;
+  for (size_t i = 0; i < op.inputs().size(); ++i) {
+    if (op.inputs()[i].runtime) indices.push_back(i);
+  }
+  return indices;
+}
+
+// Describes one Op to ONNX Runtime.
+class CustomOp final : public Ort::CustomOpBase<CustomOp, Kernel, true> {
+ public:
+  explicit CustomOp(const Op& op) : op_(op) {
+    version = ApiVersion();
+    start_ver_ = kOpVersion;
+    end_ver_ = kOpVersion;
+    InferOutputShapeFn = [](const OrtCustomOp* self, OrtShapeInferContext* context) -> OrtStatus* {
+      return ToStatus([&] { InferOutputShape(static_cast<const CustomOp*>(self)->op_, context); });
+    };
+  }
+
+  const char* GetName() const { return op_.name().c_str(); }
+  size_t GetInputTypeCount() const { return op_.inputs().size(); }
+  size_t GetOutputTypeCount() const { return 1; }
+  ONNXTensorElementDataType GetOutputType(size_t) const {
+    return static_cast<ONNXTensorElementDataType>(op_.output_type());
+  }
+  // Undefined: of several types; the op checks it when the kernel is created.
+  ONNXTensorElementDataType GetInputType(size_t index) const {
+    const auto& types = op_.inputs()[index].types;
+    return types.size() == 1 ? static_cast<ONNXTensorElementDataType>(types[0]) : ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+  }
+
+  OrtStatus* CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const noexcept {
+    *kernel = nullptr;
+    return ToStatus([&] {
+      const KernelNode node(info, op_.name());
+      auto plan = op_.MakePlan(node, ChooseTier());
+      Log(node.logger(), LogLevel::kDebug, node.Where() + ": " + plan->Summary());
+      *kernel = new Kernel{NodeRunner(std::move(plan), RuntimeInputs(op_), SharedArenas(), 0)};
+    });
+  }
+
+ private:
+  const Op& op_;
+};
+
+// Sessions refer to the domain and the ops in it, so both live as long as the library.
+OrtCustomOpDomain* Domain() {
+  static OrtCustomOpDomain* const domain = [] {
+    OrtCustomOpDomain* created = nullptr;
+    Ort::ThrowOnError(Api().CreateCustomOpDomain(kDomain, &created));
+    for (const auto& op : AllOps()) Ort::ThrowOnError(Api().CustomOpDomain_Add(created, new CustomOp(*op)));
+    return created;
+  }();
+  return domain;
+}
+
+}  // namespace
+
+void AddCustomOps(OrtSessionOptions* session_options) {
+  Ort::ThrowOnError(Api().AddCustomOpDomain(session_options, Domain()));
+}
+
+}  // namespace fastep

@@ -1,0 +1,101 @@
+#include "api/factory.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "api/options.h"
+#include "api/provider.h"
+#include "api/status.h"
+#include "core/tier.h"
+#include "ops/registry.h"
+
+namespace fastep {
+namespace {
+
+std::string Join(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ",") + part;
+  return text;
+}
+
+std::string TierList(const std::vector<Tier>& tiers) {
+  std::vector<std::string> names;
+  for (const Tier tier : tiers) names.emplace_back(TierName(tier));
+  return Join(names);
+}
+
+// The keys that `ep_metadata` of the device shows; "version" is the key ONNX Runtime itself knows.
+Ort::KeyValuePairs Metadata() {
+  Ort::KeyValuePairs pairs;
+  pairs.Add("version", FASTEP_VERSION);
+  pairs.Add("tier", std::string(TierName(ChooseTier())).c_str());
+  pairs.Add("tiers_built", TierList(BuiltTiers()).c_str());
+  pairs.Add("tiers_supported", TierList(SupportedTiers()).c_str());
+  pairs.Add("ops", Join(OpFamilies()).c_str());
+  return pairs;
+}
+
+Ort::KeyValuePairs DefaultOptions() {
+  Ort::KeyValuePairs pairs;
+  for (const OptionDoc& doc : OptionDocs()) pairs.Add(doc.key.c_str(), doc.default_value.c_str());
+  return pairs;
+}
+
+std::vector<std::pair<std::string, std::string>> ConfigEntries(const OrtSessionOptions* session_options) {
+  OrtKeyValuePairs* raw = nullptr;
+  Ort::ThrowOnError(Api().GetSessionOptionsConfigEntries(session_options, &raw));
+  const Ort::KeyValuePairs owner(raw);
+  std::vector<const char*> keys, values;
+  owner.GetKeyValuePairs(keys, values);
+  std::vector<std::pair<std::string, std::string>> entries;
+  for (size_t i = 0; i < keys.size(); ++i) entries.emplace_back(keys[i], values[i]);
+  return entries;
+}
+
+}  // namespace
+
+Factory::Factory() : OrtEpFactory{} {
+  ort_version_supported = ORT_API_VERSION;
+  GetName = [](const OrtEpFactory*) noexcept { return kEpName; };
+  GetVendor = [](const OrtEpFactory*) noexcept { return "FastEP"; };
+  GetVendorId = [](const OrtEpFactory*) noexcept -> uint32_t { return 0; };  // no PCI vendor
+  GetVersion = [](const OrtEpFactory*) noexcept { return FASTEP_VERSION; };
+  GetSupportedDevices = [](OrtEpFactory* self, const OrtHardwareDevice* const* devices, size_t count, OrtEpDevice** out,
+                           size_t capacity, size_t* listed) noexcept -> OrtStatus* {
+    *listed = 0;
+    return ToStatus([&] { *listed = static_cast<Factory*>(self)->ListDevices(devices, count, out, capacity); });
+  };
+  CreateEp = [](OrtEpFactory*, const OrtHardwareDevice* const*, const OrtKeyValuePairs* const*, size_t,
+                const OrtSessionOptions* session_options, const OrtLogger* logger, OrtEp** ep) noexcept -> OrtStatus* {
+    *ep = nullptr;
+    return ToStatus([&] { *ep = new Provider(ParseOptions(ConfigEntries(session_options)), logger); });
+  };
+  ReleaseEp = [](OrtEpFactory*, OrtEp* ep) noexcept { delete static_cast<Provider*>(ep); };
+  // Ordinary CPU memory: no allocator, no data transfer, no streams of our own.
+  CreateAllocator = [](OrtEpFactory*, const OrtMemoryInfo*, const OrtKeyValuePairs*,
+                       OrtAllocator** allocator) noexcept -> OrtStatus* {
+    *allocator = nullptr;
+    return nullptr;
+  };
+  ReleaseAllocator = [](OrtEpFactory*, OrtAllocator*) noexcept {};
+  CreateDataTransfer = [](OrtEpFactory*, OrtDataTransferImpl** transfer) noexcept -> OrtStatus* {
+    *transfer = nullptr;
+    return nullptr;
+  };
+  IsStreamAware = [](const OrtEpFactory*) noexcept { return false; };
+}
+
+size_t Factory::ListDevices(const OrtHardwareDevice* const* devices, size_t count, OrtEpDevice** out, size_t capacity) {
+  size_t listed = 0;
+  for (size_t i = 0; i < count && listed < capacity; ++i) {
+    if (Api().HardwareDevice_Type(devices[i]) != OrtHardwareDeviceType_CPU) continue;
+    const Ort::KeyValuePairs metadata = Metadata(), options = DefaultOptions();
+    Ort::ThrowOnError(EpApi().CreateEpDevice(this, devices[i], metadata, options, &out[listed]));
+    ++listed;
+  }
+  return listed;
+}
+
+}  // namespace fastep

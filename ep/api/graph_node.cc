@@ -1,0 +1,48 @@
+#include "api/graph_node.h"
+
+#include "api/tensor_view.h"
+#include "core/error.h"
+
+namespace fastep {
+namespace {
+
+// Models may leave nodes unnamed; the first output is unique.
+std::string NameOf(Ort::ConstNode node) {
+  const std::string name = node.GetName();
+  if (!name.empty()) return name;
+  const auto outputs = node.GetOutputs();
+  return outputs.empty() || !outputs[0] ? "" : "producing " + outputs[0].GetName();
+}
+
+}  // namespace
+
+GraphNode::GraphNode(Ort::ConstNode node)
+    : node_(node), name_(NameOf(node)), op_type_(node.GetOperatorType()), inputs_(node.GetInputs()) {}
+
+InputInfo GraphNode::Input(size_t index) const {
+  InputInfo info;
+  const Ort::ConstValueInfo& input = inputs_.at(index);
+  if (!input) return info;  // an absent optional input
+  const OrtTypeInfo* type_info = nullptr;
+  Ort::ThrowOnError(Api().GetValueInfoTypeInfo(input, &type_info));
+  auto [type, shape] = ReadTypeInfo(type_info);
+  return {true, input.GetName(), type, std::move(shape), input.IsConstantInitializer()};
+}
+
+TensorView GraphNode::Constant(size_t index) const {
+  const OrtValue* value = nullptr;
+  Ort::ThrowOnError(Api().ValueInfo_GetInitializerValue(inputs_.at(index), &value));
+  if (value == nullptr) throw Error(Where() + ": input " + std::to_string(index) + ": ONNX Runtime gave no value for it");
+  return ViewTensor(value);
+}
+
+std::optional<std::vector<int64_t>> GraphNode::Ints(const std::string& attribute) const {
+  Ort::ConstOpAttr value;
+  const Ort::Status status = node_.GetAttributeByName(attribute, value);
+  if (!status.IsOK() || !value || value.GetType() != ORT_OP_ATTR_INTS) return std::nullopt;
+  std::vector<int64_t> ints;
+  Ort::ThrowOnError(value.GetValueArray(ints).release());
+  return ints;
+}
+
+}  // namespace fastep

@@ -1,0 +1,35 @@
+// The execution provider of one session: takes fastep nodes, packs their weights, runs them.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "api/options.h"
+#include "api/ort_api.h"
+#include "core/arena.h"
+#include "core/tier.h"
+
+namespace fastep {
+
+class Provider final : public OrtEp {
+ public:
+  Provider(ProviderOptions options, const OrtLogger* logger);
+
+ private:
+  // What ONNX Runtime calls through OrtEp; they throw, the pointers set in the constructor do not.
+  void ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support);
+  OrtNodeComputeInfo* CompileNode(Ort::ConstGraph graph, Ort::ConstNode fused) const;
+
+  // Why a fastep node is not taken; empty: it is.
+  std::string Refusal(Ort::ConstNode node) const;
+  void ReportRefusal(const std::string& reason);
+
+  ProviderOptions options_;
+  Tier tier_;
+  const OrtLogger* logger_;
+  std::shared_ptr<ArenaPool> arenas_ = std::make_shared<ArenaPool>();  // nodes of one Run follow each other: they share
+  std::set<std::string> reported_;  // ONNX Runtime asks about the same node more than once
+};
+
+}  // namespace fastep

@@ -1,0 +1,59 @@
+// The interface between the doors (ep/api) and the fused ops: an Op checks a node and plans it, a Plan runs it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/parallel.h"
+#include "core/tier.h"
+#include "ops/node_view.h"
+#include "ops/tensor.h"
+
+namespace fastep {
+
+// Domain and version of every op here (docs/op-contract.md).
+constexpr const char* kDomain = "fastep";
+constexpr int kOpVersion = 1;
+
+// One dimension in shape inference: a number, a symbol, or neither.
+struct Dimension {
+  int64_t value = -1;
+  std::string symbol;
+};
+
+struct InputDef {
+  std::string name;
+  std::vector<DataType> types;  // any of these
+  bool runtime = false;         // otherwise it must be a constant initializer
+};
+
+// One node with its weights packed. Immutable: Run is safe from any number of threads at once.
+class Plan {
+ public:
+  virtual ~Plan() = default;
+  // `inputs` are the runtime inputs in order. Throws Error if their shapes do not fit the node.
+  virtual Shape OutputShape(const std::vector<TensorView>& inputs) const = 0;
+  virtual void Run(const std::vector<TensorView>& inputs, void* y, Parallel& parallel, Arena& arena) const = 0;
+  virtual std::string Summary() const = 0;  // which kernel and why, for the log
+};
+
+// One named variant of a fused op; the name alone says what it computes.
+class Op {
+ public:
+  virtual ~Op() = default;
+  virtual const std::string& name() const = 0;
+  virtual const std::vector<InputDef>& inputs() const = 0;
+  virtual DataType output_type() const = 0;
+
+  // Cheap and deterministic. Throws Error naming node, input, what was expected and found, and what to do.
+  virtual void Check(const NodeView& node) const = 0;
+  // Check, then read and pack the constants for `tier`. Throws Error.
+  virtual std::unique_ptr<const Plan> MakePlan(const NodeView& node, Tier tier) const = 0;
+  // The shape of y. `x`: shape of input 0; `node_ints`: the attribute Op::shape_attribute().
+  virtual std::vector<Dimension> InferShape(std::vector<Dimension> x, const std::vector<int64_t>& attribute) const = 0;
+  virtual const char* shape_attribute() const = 0;
+};
+
+}  // namespace fastep
