@@ -46,7 +46,9 @@ def fastep_library() -> Path:
         pytest.fail("pyfastep is not installed. Run `make test`, or `pip install .` first.")
     library = resources.files("pyfastep") / "libfastep.so"
     if not library.is_file():
-        pytest.fail(f"{library} does not exist: pyfastep was imported from its sources. Run `make test`, or `pip install -e .` first.")
+        pytest.fail(
+            f"{library} does not exist: pyfastep was imported from its sources. Run `make test`, or `pip install -e .` first."
+        )
     return Path(str(library))
 
 
@@ -55,7 +57,9 @@ def fastep_capi() -> Path:
     """libfastep_capi.so, the flat C ABI of the kernels and of core, never installed; FASTEP_CAPI names another one."""
     capi = Path(os.environ.get("FASTEP_CAPI", ROOT / "build" / "test" / "libfastep_capi.so"))
     if not capi.is_file():
-        pytest.fail(f"{capi} does not exist. Run `make test`, or build it with -DFASTEP_BUILD_TESTS=ON and set FASTEP_CAPI.")
+        pytest.fail(
+            f"{capi} does not exist. Run `make test`, or build it with -DFASTEP_BUILD_TESTS=ON and set FASTEP_CAPI."
+        )
     return capi
 
 
