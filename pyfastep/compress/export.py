@@ -52,13 +52,14 @@ def export_onnx(
     """
     if opset < MIN_OPSET:
         raise FastEPError(
-            f"export_onnx: opset must be >= {MIN_OPSET} (LayerNormalization as one operator), found {opset}."
+            f"opset must be >= {MIN_OPSET}, found {opset}", remedy="older ones have no LayerNormalization operator"
         )
     dtypes = {str(parameter.dtype) for parameter in model.parameters()}
     if dtypes != {"torch.float32"}:
         raise FastEPError(
-            f"export_onnx: every weight must be torch.float32, found {', '.join(sorted(dtypes)) or 'no weights'}; "
-            "call model.float() first."
+            f"every weight must be torch.float32, found {', '.join(sorted(dtypes)) or 'no weights'}",
+            node=type(model).__name__,
+            remedy="call model.float() first",
         )
     target = Path(output_dir)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +79,7 @@ def _run_optimum(model: PreTrainedModel, output_dir: Path, task: str, opset: int
         from optimum.exporters.onnx import onnx_export_from_model as export
     except ImportError as error:
         raise FastEPError(
-            f"export_onnx: optimum's ONNX exporter is missing ({error}); install it with: "
-            "pip install 'pyfastep[compress]'"
+            f"optimum's ONNX exporter is missing: {error}", remedy="pip install 'pyfastep[compress]'"
         ) from error
     # With a name, optimum would ask the model hub for preprocessors.
     name_or_path = model.config._name_or_path
@@ -90,7 +90,7 @@ def _run_optimum(model: PreTrainedModel, output_dir: Path, task: str, opset: int
             export(model, output_dir, opset=opset, task=task, do_validation=False)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise FastEPError(
-            f"export_onnx: optimum cannot export {type(model).__name__} for task {task!r}: {error}"
+            f"optimum cannot export the model for task {task!r}: {error}", node=type(model).__name__
         ) from error
     finally:
         model.config._name_or_path = name_or_path

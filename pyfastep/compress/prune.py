@@ -114,10 +114,10 @@ def prune_blocks(
     rows, cols = _checked_block(block)
     if not 0.0 <= sparsity < 1.0:
         raise FastEPError(
-            f"prune_blocks: sparsity must be in [0, 1), found {sparsity!r}; 0.8 sets 80 % of the blocks to zero."
+            f"sparsity must be in [0, 1), found {sparsity!r}", remedy="0.8 sets 80 % of the blocks to zero"
         )
     if scope not in ("layer", "global"):
-        raise FastEPError(f'prune_blocks: scope must be "layer" or "global", found {scope!r}.')
+        raise FastEPError(f'scope must be "layer" or "global", found {scope!r}')
     layers = _select(model, include, exclude)
     _refuse_shared_weights(model, layers)
     scores = {name: _checked_scores(name, linear.weight, rows, cols) for name, linear in layers.items()}
@@ -158,8 +158,8 @@ def _block_sums(values: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
 def _checked_block(block: tuple[int, int]) -> tuple[int, int]:
     if len(block) != 2 or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in block):
         raise FastEPError(
-            f"prune_blocks: block must be two whole numbers >= 1 (outputs x inputs), found {block!r}; "
-            "the usual ones are (4, 1) and (4, 4)."
+            f"block must be two whole numbers >= 1 (outputs x inputs), found {block!r}",
+            remedy="the usual ones are (4, 1) and (4, 4)",
         )
     return block
 
@@ -181,7 +181,7 @@ def _select(model: nn.Module, include: Sequence[str] | None, exclude: Sequence[s
     for pattern in (*(include or ()), *exclude):
         if not any(fnmatchcase(name, pattern) for name in linears):
             known = ", ".join(list(linears)[:8]) or "none"
-            raise FastEPError(f"prune_blocks: pattern {pattern!r} matches no nn.Linear; the model has: {known}.")
+            raise FastEPError(f"pattern {pattern!r} matches no nn.Linear", remedy=f"the model has: {known}")
     if include is None:
         chosen = {name for name in linears if _in_stack(model, name)}
     else:
@@ -189,8 +189,8 @@ def _select(model: nn.Module, include: Sequence[str] | None, exclude: Sequence[s
     chosen = {name for name in chosen if not any(fnmatchcase(name, pattern) for pattern in exclude)}
     if not chosen:
         raise FastEPError(
-            f"prune_blocks: no nn.Linear of {type(model).__name__} is left to prune; by default those below an "
-            "nn.ModuleList are taken. Name the modules with include=[...], glob patterns of their qualified names."
+            f"no nn.Linear of {type(model).__name__} is left to prune; by default those below a ModuleList are",
+            remedy="name the modules with include=[...], glob patterns of their qualified names",
         )
     return {name: linear for name, linear in linears.items() if name in chosen}
 
@@ -204,20 +204,22 @@ def _refuse_shared_weights(model: nn.Module, layers: dict[str, nn.Linear]) -> No
         for parameter_name, parameter in module.named_parameters(recurse=False):
             if id(parameter) in owners:
                 raise FastEPError(
-                    f"prune_blocks: the weight of {owners[id(parameter)]!r} is shared with {name}.{parameter_name}, "
-                    "which must not change; exclude the Linear or untie the weights."
+                    f"the weight is shared with {name}.{parameter_name}, which must not change",
+                    node=owners[id(parameter)],
+                    remedy="exclude the Linear or untie the weights",
                 )
 
 
 def _checked_scores(name: str, weight: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
     if weight.dtype not in _FLOAT_TYPES or weight.is_meta or weight.layout != torch.strided:
         raise FastEPError(
-            f"prune_blocks: weight of {name!r} must be a loaded dense floating point tensor, found {weight.dtype} on "
-            f"{weight.device}; prune before quantizing and after loading the weights."
+            f"the weight must be a loaded dense floating point tensor, found {weight.dtype} on {weight.device}",
+            node=name,
+            remedy="prune after loading the weights and before quantizing them",
         )
     if weight.numel() == 0 or not bool(torch.isfinite(weight).all()):
         what = "is empty" if weight.numel() == 0 else "has values that are NaN or infinite"
-        raise FastEPError(f"prune_blocks: weight of {name!r} {what}; exclude the module or repair the checkpoint.")
+        raise FastEPError(f"the weight {what}", node=name, remedy="exclude the module or repair the checkpoint")
     return block_scores(weight, (rows, cols))
 
 

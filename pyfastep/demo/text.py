@@ -30,8 +30,9 @@ def docstrings(count: int, *, seed: int = 0) -> list[str]:
     found = sorted(set(_all_docstrings(Path(sysconfig.get_path("stdlib")))))
     if len(found) < count:
         raise FastEPError(
-            f"docstrings: {count} texts wanted, {len(found)} found in {sysconfig.get_path('stdlib')}; "
-            "is this Python installed without its sources?"
+            f"{count} docstrings wanted, {len(found)} found",
+            node=sysconfig.get_path("stdlib"),
+            remedy="use a Python that is installed with its sources",
         )
     random.Random(seed).shuffle(found)
     return found[:count]
