@@ -1,0 +1,76 @@
+#include "core/rhs_profile.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "core/aligned.h"
+
+namespace fastep {
+namespace {
+
+constexpr int kRows = 8;  // the tallest block
+
+// Quads of eight consecutive rows, one byte per quad input that is set where a weight is not zero.
+struct RowMasks {
+  std::vector<uint32_t> quad[kRows];
+};
+
+uint32_t NonZeroBytes(uint32_t word) {
+  const uint32_t low =
+      (word & 0x7f7f7f7fu) + 0x7f7f7f7fu;  // the top bit of a byte: its low seven bits are not all zero
+  return ((low | word) & 0x80808080u) >> 7;
+}
+
+void LoadRow(const Weights& weights, int64_t n, std::vector<uint32_t>& masks) {
+  std::fill(masks.begin(), masks.end(), 0);
+  if (n >= weights.n) return;
+  for (size_t q = 0; q < masks.size(); ++q) {
+    uint32_t word = 0;
+    std::memcpy(&word, weights.Row(n) + q * 4, std::min<size_t>(4, weights.k - q * 4));
+    masks[q] = NonZeroBytes(word);
+  }
+}
+
+// Counts of one quad of eight rows; the inputs of the two groups of 4x1 are added to `inputs`.
+void CountQuad(const uint32_t* rows, RhsProfile& profile, int64_t* inputs) {
+  auto& blocks = profile.blocks;
+  uint32_t of_two[4], of_four[2];
+  for (int i = 0; i < kRows; ++i) {
+    profile.non_zeros += __builtin_popcount(rows[i]);
+    blocks[static_cast<int>(RhsKind::k1x4)] += rows[i] != 0;
+  }
+  for (int i = 0; i < 4; ++i) {
+    of_two[i] = rows[2 * i] | rows[2 * i + 1];
+    blocks[static_cast<int>(RhsKind::k2x4)] += of_two[i] != 0;
+  }
+  for (int i = 0; i < 2; ++i) {
+    of_four[i] = of_two[2 * i] | of_two[2 * i + 1];
+    blocks[static_cast<int>(RhsKind::k4x4)] += of_four[i] != 0;
+    inputs[i] += __builtin_popcount(of_four[i]);
+  }
+  blocks[static_cast<int>(RhsKind::k8x4)] += (of_four[0] | of_four[1]) != 0;
+}
+
+}  // namespace
+
+RhsProfile ProfileRhs(const Weights& weights) {
+  RhsProfile profile;
+  const size_t quads = CeilDiv(weights.k, 4);
+  RowMasks masks;
+  for (auto& row : masks.quad) row.resize(quads);
+  for (int64_t n = 0; n < weights.n; n += kRows) {
+    for (int i = 0; i < kRows; ++i) LoadRow(weights, n + i, masks.quad[i]);
+    int64_t inputs[2] = {0, 0};
+    for (size_t q = 0; q < quads; ++q) {
+      uint32_t rows[kRows];
+      for (int i = 0; i < kRows; ++i) rows[i] = masks.quad[i][q];
+      CountQuad(rows, profile, inputs);
+    }
+    for (const int64_t count : inputs) profile.blocks[static_cast<int>(RhsKind::k4x1)] += CeilDiv(count, 4);
+  }
+  profile.blocks[static_cast<int>(RhsKind::kDense)] = CeilDiv(weights.n, kRows) * quads;
+  return profile;
+}
+
+}  // namespace fastep
