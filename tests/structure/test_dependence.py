@@ -149,8 +149,10 @@ def test_onnxruntime_ends_at_api_and_ops(repository: Path, sources: list[Path]) 
 
 
 def test_kernels_are_freestanding(repository: Path, sources: list[Path]) -> None:
-    """A tier file includes the kernel table, shared kernel code, its own folder and C headers: no C++ standard header, whose
-    inline functions would be emitted with the tier's instructions and shared with everybody by the linker."""
+    """A tier file includes the kernel table, shared kernel code, its own folder and C headers.
+
+    No C++ standard header: its inline functions would carry the tier's instructions and be shared with everybody.
+    """
     wrong = []
     for path in cpp_files(repository, sources, "kernels"):
         tier = path.relative_to(repository).parts[2]

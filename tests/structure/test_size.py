@@ -30,7 +30,9 @@ def blank(match: re.Match[str]) -> str:
 
 # Comments, raw strings, strings, characters, preprocessor lines with their continuations.
 NOT_CODE = re.compile(
-    r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'|^[ \t]*#(?:[^\n]*\\\n)*[^\n]*',
+    r"//[^\n]*|/\*.*?\*/"
+    r'|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\''
+    r"|^[ \t]*#(?:[^\n]*\\\n)*[^\n]*",
     re.DOTALL | re.MULTILINE,
 )
 SCOPE = re.compile(r"\b(namespace|class|struct|union|enum|extern)\b(?![^{]*\)\s*(const|noexcept|override|final|\s)*$)")
@@ -39,8 +41,8 @@ SCOPE = re.compile(r"\b(namespace|class|struct|union|enum|extern)\b(?![^{]*\)\s*
 def cpp_functions(text: str) -> Iterator[Function]:
     """Functions with their length from the first line of the signature to the closing brace.
 
-    A brace opens a function if it stands in a namespace or a class and a parameter list stands before it; what is inside a
-    function (loops, lambdas, initializers) belongs to it.
+    A brace opens a function if it stands in a namespace or a class and a parameter list stands before it; what is
+    inside a function (loops, lambdas, initializers) belongs to it.
     """
     code = NOT_CODE.sub(blank, text)
     stack: list[tuple[str, int, str]] = []  # kind of brace, first line, name
@@ -65,8 +67,9 @@ def test_the_function_finders_find() -> None:
     python = 'def f(a):\n    """Doc."""\n    return a\n\nclass C:\n    async def g(self):\n        pass\n'
     assert list(python_functions(python)) == [(1, "f", 2), (6, "g", 2)]
     cpp = (
-        "namespace a {\nstruct S { int f() const {\n return 1; }  // }\n int x = 1; };\n#define M {\nvoid S::g(\n  int x) {\n"
-        '  auto l = [] { return "}"; };\n  if (x) { l(); }\n}\nint t[] = {1, 2};\n}\n'
+        "namespace a {\nstruct S { int f() const {\n return 1; }  // }\n int x = 1; };\n"
+        '#define M {\nvoid S::g(\n  int x) {\n  auto l = [] { return "}"; };\n  if (x) { l(); }\n}\n'
+        "int t[] = {1, 2};\n}\n"
     )
     assert list(cpp_functions(cpp)) == [(2, "f", 2), (6, "S::g", 5)]
 

@@ -44,7 +44,7 @@ def test_no_file_contains(repository: Path, sources: list[Path], what: str) -> N
 
 
 def test_machine_flags_stand_in_one_place(repository: Path, sources: list[Path]) -> None:
-    """-m flags belong to fastep_add_tier(): a flag elsewhere leaks a tier's instructions into code that every CPU runs."""
+    """A -m flag outside fastep_add_tier() leaks a tier's instructions into code that every CPU runs."""
     builds = [
         path
         for path in sources
