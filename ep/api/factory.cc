@@ -26,20 +26,21 @@ std::string TierList(const std::vector<Tier>& tiers) {
   return Join(names);
 }
 
-// The keys that `ep_metadata` of the device shows; "version" is the key ONNX Runtime itself knows.
+std::string OptionList() {
+  std::vector<std::string> options;
+  for (const OptionDoc& doc : OptionDocs()) options.push_back(doc.key + "=" + doc.default_value);
+  return Join(options);
+}
+
+// What `ep_metadata` of the device shows beside "version", which ONNX Runtime takes from GetVersion.
 Ort::KeyValuePairs Metadata() {
   Ort::KeyValuePairs pairs;
-  pairs.Add("version", FASTEP_VERSION);
   pairs.Add("tier", std::string(TierName(ChooseTier())).c_str());
   pairs.Add("tiers_built", TierList(BuiltTiers()).c_str());
   pairs.Add("tiers_supported", TierList(SupportedTiers()).c_str());
   pairs.Add("ops", Join(OpFamilies()).c_str());
-  return pairs;
-}
-
-Ort::KeyValuePairs DefaultOptions() {
-  Ort::KeyValuePairs pairs;
-  for (const OptionDoc& doc : OptionDocs()) pairs.Add(doc.key.c_str(), doc.default_value.c_str());
+  // Not as ep_options of the device: ONNX Runtime would copy them into every session and warn when a user sets one.
+  pairs.Add("options", OptionList().c_str());
   return pairs;
 }
 
@@ -91,8 +92,8 @@ size_t Factory::ListDevices(const OrtHardwareDevice* const* devices, size_t coun
   size_t listed = 0;
   for (size_t i = 0; i < count && listed < capacity; ++i) {
     if (Api().HardwareDevice_Type(devices[i]) != OrtHardwareDeviceType_CPU) continue;
-    const Ort::KeyValuePairs metadata = Metadata(), options = DefaultOptions();
-    Ort::ThrowOnError(EpApi().CreateEpDevice(this, devices[i], metadata, options, &out[listed]));
+    const Ort::KeyValuePairs metadata = Metadata();
+    Ort::ThrowOnError(EpApi().CreateEpDevice(this, devices[i], metadata, nullptr, &out[listed]));
     ++listed;
   }
   return listed;

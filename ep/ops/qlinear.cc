@@ -176,7 +176,6 @@ std::string QLinearVariant::Name() const {
   name += kActivations[static_cast<int>(activation)];
   name += kTypes[static_cast<int>(y_type)];
   if (sparse) name += "_sparse";
-  if (pair) name += "_pair";
   return name;
 }
 
@@ -196,10 +195,6 @@ std::vector<InputDef> QLinearVariant::Inputs() const {
     inputs.push_back({"y_scale", f32});
     inputs.push_back({"y_zero_point", {TypeOf(y_type)}});
   }
-  if (pair) {
-    inputs.push_back({"product_scale", f32});
-    inputs.push_back({"product_zero_point", int8});
-  }
   return inputs;
 }
 
@@ -207,9 +202,7 @@ void AddQLinearVariants(std::vector<std::unique_ptr<const Op>>& ops) {
   for (const Activation activation : {Activation::kNone, Activation::kRelu, Activation::kGelu, Activation::kGeluTanh}) {
     for (const ElementType y_type : {ElementType::kU8, ElementType::kS8, ElementType::kF32}) {
       for (const bool sparse : {false, true}) {
-        for (const bool pair : {false, true}) {
-          ops.push_back(std::make_unique<QLinearOp>(QLinearVariant{activation, y_type, sparse, pair}));
-        }
+        ops.push_back(std::make_unique<QLinearOp>(QLinearVariant{activation, y_type, sparse}));
       }
     }
   }

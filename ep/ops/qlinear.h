@@ -11,12 +11,11 @@
 
 namespace fastep {
 
-// What a name such as QLinear_gelu_u8_sparse_pair says.
+// What a name such as QLinear_gelu_u8_sparse says.
 struct QLinearVariant {
   Activation activation = Activation::kNone;
   ElementType y_type = ElementType::kF32;
   bool sparse = false;  // W is stored as blocks
-  bool pair = false;    // carries the scale and zero point that only the function body uses
 
   std::string Name() const;
   std::vector<InputDef> Inputs() const;
