@@ -5,7 +5,6 @@
 #
 # Tier files are compiled without C++ standard headers (-nostdinc++): an inline function from one would be emitted with the
 # tier's instructions, the linker keeps one copy for everybody, and a lesser CPU dies with an illegal instruction.
-# The tiers name themselves: FASTEP_TIER_NAMESPACE is the tier's name, for shared code that is compiled once per tier.
 include_guard()
 include(CheckCXXCompilerFlag)
 
@@ -33,6 +32,9 @@ function(fastep_add_tier tier)
   add_library(${target} OBJECT ${sources})
   target_link_libraries(${target} PRIVATE fastep_flags)
   target_compile_options(${target} PRIVATE ${arg_FLAGS} -nostdinc++ -fno-exceptions -fno-rtti -fno-threadsafe-statics)
-  target_compile_definitions(${target} PRIVATE FASTEP_TIER_NAMESPACE=${tier})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # gcc's own AVX-512 header trips its own warning (GCC PR 105593, fixed in 13).
+    target_compile_options(${target} PRIVATE -Wno-uninitialized -Wno-maybe-uninitialized)
+  endif()
   set(FASTEP_TIERS ${FASTEP_TIERS} ${tier} PARENT_SCOPE)
 endfunction()
