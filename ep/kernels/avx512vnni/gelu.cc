@@ -1,0 +1,72 @@
+// The epilogues that carry a GELU. 24 operations per element: about what 50 products cost.
+#include "kernels/generic/gelu.h"
+
+#include "kernels/avx512vnni/epilogue.h"
+
+namespace fastep::avx512vnni {
+namespace {
+
+struct ZmmOps {
+  using F32 = F32x16;
+  static F32 Set(float x) { return _mm512_set1_ps(x); }
+  static F32 Abs(F32 x) { return _mm512_abs_ps(x); }
+  static F32 Add(F32 x, F32 y) { return _mm512_add_ps(x, y); }
+  static F32 Sub(F32 x, F32 y) { return _mm512_sub_ps(x, y); }
+  static F32 Min(F32 x, F32 y) { return _mm512_min_ps(x, y); }
+  static F32 Max(F32 x, F32 y) { return _mm512_max_ps(x, y); }
+  static F32 Fma(F32 x, F32 y, F32 z) { return _mm512_fmadd_ps(x, y, z); }
+  static F32 FnMadd(F32 x, F32 y, F32 z) { return _mm512_fnmadd_ps(x, y, z); }
+  static F32 AddExponent(F32 e, F32 t) {
+    const __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(e), shifted));
+  }
+};
+
+template <Activation kActivation>
+FASTEP_INLINE F32x16 Gelu(F32x16 v) {
+  return kActivation == Activation::kGelu ? GeluErf<ZmmOps>(v) : GeluTanh<ZmmOps>(v);
+}
+
+template <Activation kActivation>
+void FinishFloat(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc) {
+  float* out = static_cast<float*>(args.out) + static_cast<size_t>(out_row) * args.tokens;
+  for (int r = 0; r < 4; ++r) {
+    for (int32_t t = 0; t < args.tokens; t += kLanes, acc += kLanes, out += kLanes) {
+      _mm512_store_ps(out, Gelu<kActivation>(Requantize(*args.epilogue, row + r, Load(acc))));
+    }
+  }
+}
+
+template <Activation kActivation, bool kSigned>
+void FinishQuantized(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc) {
+  const Epilogue& e = *args.epilogue;
+  const F32x16 out_scale = _mm512_set1_ps(e.out_scale), out_zero_point = _mm512_set1_ps(e.out_zero_point);
+  const F32x16 hi = _mm512_set1_ps(static_cast<float>(e.hi));
+  const __m512i lo = _mm512_set1_epi8(static_cast<char>(e.lo));
+  uint8_t* out = static_cast<uint8_t*>(args.out) + static_cast<size_t>(out_row) * args.tokens;
+  for (int32_t t = 0; t < args.tokens; t += kLanes) {
+    F32x16 y[4];
+    FASTEP_UNROLL
+    for (int r = 0; r < 4; ++r) {
+      const F32x16 v = Requantize(e, row + r, Load(acc + r * args.tokens + t));
+      y[r] = _mm512_fmadd_ps(Gelu<kActivation>(v), out_scale, out_zero_point);
+    }
+    Store(out + t * 4, Quantize<kSigned>(y, hi, lo));
+  }
+}
+
+template <Activation kActivation>
+void FinishAny(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc) {
+  if (args.epilogue->kind == OutputKind::kFloat) return FinishFloat<kActivation>(args, row, out_row, acc);
+  if (args.epilogue->kind == OutputKind::kQuantU8) return FinishQuantized<kActivation, false>(args, row, out_row, acc);
+  FinishQuantized<kActivation, true>(args, row, out_row, acc);
+}
+
+}  // namespace
+
+void FinishGelu(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc) {
+  if (args.epilogue->activation == Activation::kGelu) return FinishAny<Activation::kGelu>(args, row, out_row, acc);
+  FinishAny<Activation::kGeluTanh>(args, row, out_row, acc);
+}
+
+}  // namespace fastep::avx512vnni

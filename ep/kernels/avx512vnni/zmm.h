@@ -1,0 +1,39 @@
+// Names for the few instructions that the tier is made of. No function here is ever emitted: all are inlined, and
+// private to a file.
+#pragma once
+
+// gcc 12 warns about its own header (gcc bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FASTEP_INLINE [[gnu::always_inline]] static inline
+// Loops over registers must vanish: an array of vectors that is indexed at run time lives in memory.
+#define FASTEP_UNROLL _Pragma("GCC unroll 32")
+
+namespace fastep::avx512vnni {
+
+using I32x16 = __m512i;
+using U8x64 = __m512i;
+using F32x16 = __m512;
+
+constexpr int kLanes = 16;  // tokens in a vector of 32-bit lanes
+
+FASTEP_INLINE __m512i Load(const void* p) { return _mm512_load_si512(p); }
+FASTEP_INLINE void Store(void* p, __m512i v) { _mm512_store_si512(p, v); }
+// The same four bytes in every 32-bit lane. From memory it costs a load and no shuffle.
+FASTEP_INLINE __m512i Broadcast32(const void* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return _mm512_set1_epi32(word);
+}
+FASTEP_INLINE F32x16 BroadcastF32(const float* p) { return _mm512_set1_ps(*p); }
+
+}  // namespace fastep::avx512vnni
