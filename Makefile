@@ -33,7 +33,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 $(VENV)/.tools: constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt scikit-build-core cmake ninja
+	$(PIP) install -q -c constraints.txt pip scikit-build-core cmake ninja
 	touch $@
 
 # One build serves the wheel, the tests and the benchmark; only the wheel's part is installed.
