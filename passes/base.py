@@ -1,0 +1,42 @@
+"""What the passes of FastEP share: a count of what was done, and the reasons for what was not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import onnx_ir as ir
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """Why a pass left a node alone.
+
+    Attributes:
+        node: name of the node.
+        reason: in words that a user understands.
+    """
+
+    node: str
+    reason: str
+
+
+class CountingPass(ir.passes.InPlacePass):
+    """An in-place pass that says how much it changed.
+
+    Attributes:
+        count: changes made by the last call; `modified` is true exactly when it is not 0.
+        refusals: what the last call left alone although it looked like its business.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.refusals: list[Refusal] = []
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        self.refusals = []
+        self.count = self.rewrite(model)
+        return ir.passes.PassResult(model, modified=self.count > 0)
+
+    def rewrite(self, model: ir.Model) -> int:
+        """Changes the model and returns the number of changes."""
+        raise NotImplementedError

@@ -1,0 +1,87 @@
+"""Small edits of a graph that several passes need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import onnx_ir as ir
+
+from .match.constants import is_default_domain
+
+
+def insert(
+    before: ir.Node,
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    *,
+    name: str,
+    like: ir.Value,
+    dtype: ir.DataType | None = None,
+    domain: str = "",
+    attributes: Mapping[str, Any] | None = None,
+) -> ir.Value:
+    """Inserts a node with one output in front of another.
+
+    Args:
+        before: where.
+        op_type: what.
+        inputs: its inputs.
+        name: name of the node; the output is named after it.
+        like: the output gets the shape of this value, and its type unless `dtype` says otherwise.
+        dtype: element type of the output.
+        domain: domain of the op.
+        attributes: Python values.
+    """
+    output = ir.Value(name=f"{name}_output", shape=like.shape)
+    dtype = dtype or like.dtype
+    if dtype is not None:
+        output.type = ir.TensorType(dtype)
+    converted = ir.convenience.convert_attributes(attributes or {})
+    node = ir.Node(domain, op_type, inputs, converted, outputs=[output], name=name)
+    graph = before.graph
+    assert graph is not None  # nodes of a model belong to a graph
+    graph.insert_before(before, node)
+    return output
+
+
+def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
+    """Adds an initializer; a name that is taken gets a number."""
+    unique, number = name, 1
+    while unique in graph.initializers:
+        unique, number = f"{name}_{number}", number + 1
+    tensor = ir.tensor(array, name=unique)
+    value = ir.Value(name=unique, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def replace(old: ir.Value, new: ir.Value) -> None:
+    """Lets every reader of `old` read `new`, which takes over its name, and its place among the outputs of the graph."""
+    name = old.name
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    old.name = f"{name}_replaced"
+    new.name = name
+
+
+def remove_dead(candidates: Iterable[ir.Node | None]) -> None:
+    """Removes those of the nodes that nobody reads, then the same among their producers."""
+    waiting = list(candidates)
+    while waiting:
+        node = waiting.pop()
+        if node is None or node.graph is None or any(o.uses() or o.is_graph_output() for o in node.outputs):
+            continue
+        producers = [value.producer() for value in node.inputs if value is not None]
+        node.graph.remove(node, safe=True)
+        waiting += producers
+
+
+def opset_of(model: ir.Model) -> int | None:
+    """The model's version of the default domain."""
+    return model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
+
+
+def top_level(graph: ir.Graph, *op_types: str) -> list[ir.Node]:
+    """The nodes of the graph itself (not of subgraphs) that are one of these ops of ONNX."""
+    return [node for node in graph if is_default_domain(node) and node.op_type in op_types]

@@ -1,0 +1,1 @@
+"""What a pass looks for: constants, quantized weights, linears and their activations."""

@@ -1,0 +1,91 @@
+"""The one ordered list of passes, from a quantized model to `fastep` nodes."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+
+from .attach_functions import AttachFunctionsPass
+from .base import CountingPass, Refusal
+from .errors import ConversionError, FastEPError
+from .fuse_qlinear import FuseQLinearPass
+from .move_scales import MoveScalesPass
+from .ops import DOMAIN
+from .raise_opset import RaiseOpsetPass
+from .remove_unused import RemoveUnusedPass
+from .report import ConversionReport, KernelChoice, PassReport, describe_layers
+from .store_sparse import StoreSparsePass
+from .unpack_operators import UnpackOperatorsPass
+from .verify_qlinear import VerifyQLinearPass
+
+
+def build_pipeline(exact: bool = False) -> list[CountingPass]:
+    """The passes, in order.
+
+    Args:
+        exact: whether every rounding of the source is kept.
+    """
+    return [
+        RaiseOpsetPass(),
+        UnpackOperatorsPass(),
+        MoveScalesPass(exact),
+        FuseQLinearPass(exact),
+        StoreSparsePass(),
+        RemoveUnusedPass(),
+        AttachFunctionsPass(),
+        VerifyQLinearPass(),
+    ]
+
+
+def convert_model(model: ir.Model, *, exact: bool = False, choose_kernel: KernelChoice | None = None) -> ConversionReport:
+    """Rewrites a quantized model in place.
+
+    Args:
+        model: any ONNX model.
+        exact: keep every rounding of the source; what cannot be exact stays as it is.
+        choose_kernel: as in `report.describe_layers`.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ConversionError: no linear of the model can be converted, or the model itself is broken.
+    """
+    if any(node.domain == DOMAIN for node in model.graph):
+        raise ConversionError("the model is converted already", node="model", remedy="convert the quantized model it was made from")
+    if model.functions:
+        common.InlinePass()(model)
+    counts: list[PassReport] = []
+    refusals: dict[str, Refusal] = {}
+    for step in build_pipeline(exact):
+        _run(step, model)
+        counts.append(PassReport(type(step).__name__.removesuffix("Pass"), step.count))
+        for refusal in step.refusals:
+            refusals.setdefault(refusal.node, refusal)
+    layers = describe_layers(model.graph, choose_kernel)
+    converted = {layer.name for layer in layers}
+    skipped = [refusal for name, refusal in refusals.items() if name not in converted]
+    if not layers:
+        raise _nothing_to_convert(skipped)
+    return ConversionReport(layers, skipped, counts, exact)
+
+
+def _run(step: CountingPass, model: ir.Model) -> None:
+    """Runs a pass; errors of ours come out as they are, not wrapped."""
+    try:
+        step(model)
+    except ir.passes.InvariantError as error:
+        if isinstance(error.__cause__, FastEPError):
+            raise error.__cause__ from None
+        raise
+
+
+def _nothing_to_convert(skipped: list[Refusal]) -> ConversionError:
+    if not skipped:
+        problem, node = "the model has no linear (MatMul or Gemm with constant weights)", "model"
+    else:
+        reasons = sorted({refusal.reason for refusal in skipped})
+        problem = f"none of the {len(skipped)} linears can be converted: {'; '.join(reasons)}"
+        node = f"node '{skipped[0].node}'"
+    remedy = "quantize the float32 model to 8 bits first, statically: `fastep quantize`"
+    return ConversionError(problem, node=node, remedy=remedy)
