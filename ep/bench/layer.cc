@@ -1,0 +1,113 @@
+#include "bench/layer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "core/product.h"
+#include "core/tier.h"
+#include "core/tiling.h"
+
+namespace fastep::bench {
+namespace {
+
+constexpr int32_t kRowsPerCall = 512;
+
+int8_t RandomWeight(std::mt19937& random) {
+  const int value = std::uniform_int_distribution<int>(1, 127)(random);
+  return static_cast<int8_t>(random() % 2 != 0 ? value : -value);
+}
+
+Weights MakeWeights(const Pattern& pattern, const Shape& shape) {
+  std::mt19937 random(1);
+  Weights weights;
+  weights.n = shape.n;
+  weights.k = shape.k;
+  weights.values.assign(shape.n * shape.k, 0);
+  const int64_t columns = shape.k / pattern.cols;
+  std::vector<int64_t> blocks(shape.n / pattern.rows * columns);
+  std::iota(blocks.begin(), blocks.end(), 0);
+  std::shuffle(blocks.begin(), blocks.end(), random);
+  blocks.resize(std::llround(static_cast<double>(blocks.size()) * (1 - pattern.sparsity)));
+  for (const int64_t block : blocks) {
+    for (int r = 0; r < pattern.rows; ++r) {
+      for (int c = 0; c < pattern.cols; ++c) {
+        const int64_t n = block / columns * pattern.rows + r, k = block % columns * pattern.cols + c;
+        weights.values[n * shape.k + k] = RandomWeight(random);
+      }
+    }
+  }
+  return weights;
+}
+
+// A quantizing epilogue whose results spread over u8.
+std::unique_ptr<EpilogueParams> MakeEpilogue(const Weights& weights) {
+  const std::vector<float> bias(weights.n, 0.5f);
+  const float w_scale = 0.01f;
+  LinearSpec spec;
+  spec.name = "bench";
+  spec.x_zero_point = 128;
+  spec.w_scale = &w_scale;
+  spec.w_scale_count = 1;
+  spec.bias = bias.data();
+  spec.y_type = ElementType::kU8;
+  spec.y_scale = 300;
+  spec.y_zero_point = 128;
+  return std::make_unique<EpilogueParams>(spec, weights);
+}
+
+// Where products go: one buffer for all layers, as a plan would reuse its arena.
+uint8_t* Output(size_t bytes) {
+  static Arena arena;
+  return arena.Reserve(bytes);
+}
+
+}  // namespace
+
+BenchLayer::BenchLayer(const Pattern& pattern, const Shape& shape, Tier tier)
+    : kernels_(KernelsOf(tier)), n_(shape.n), k_(shape.k) {
+  const Weights weights = MakeWeights(pattern, shape);
+  profile_ = ProfileRhs(weights);
+  rhs_ = std::make_unique<PackedRhs>(weights, pattern.kind, kernels_);
+  epilogue_ = MakeEpilogue(weights);
+}
+
+int64_t BenchLayer::PaddedTokens(int64_t tokens) const { return Tiling(tokens, widest()).padded_tokens(); }
+
+void BenchLayer::PackTokens(int64_t tokens) {
+  std::mt19937 random(2);
+  std::vector<uint8_t> x(tokens * k_);
+  for (uint8_t& v : x) v = static_cast<uint8_t>(random());
+  const Tiling tiling(tokens, widest());
+  const size_t stride = LhsTileBytes(kernels_, rhs_->kind(), rhs_->k_quads(), tiling[0].tokens);
+  lhs_.resize(tiling.count() * stride);
+  for (int64_t i = 0; i < tiling.count(); ++i) {
+    const TokenTile tile = tiling[i];
+    PackLhs(kernels_, rhs_->kind(), x.data() + tile.begin * k_, k_, tile.count, tile.tokens, 0, rhs_->k_quads(), 0,
+            lhs_.data() + i * stride);
+  }
+  packed_tokens_ = tokens;
+}
+
+void BenchLayer::Multiply(int64_t tokens, bool accumulators) {
+  if (packed_tokens_ != tokens) PackTokens(tokens);
+  const Epilogue epilogue = accumulators ? epilogue_->AccumulatorView() : epilogue_->View();
+  const Tiling tiling(tokens, widest());
+  const size_t stride = LhsTileBytes(kernels_, rhs_->kind(), rhs_->k_quads(), tiling[0].tokens);
+  const size_t partial = PartialBytes(*rhs_, kRowsPerCall, tiling[0].tokens);
+  uint8_t* scratch =
+      Output(partial + OutTileBytes(epilogue.kind, rhs_->rows(), static_cast<int32_t>(tiling.padded_tokens())));
+  uint8_t* out = scratch + partial;
+  for (int64_t i = 0; i < tiling.count(); ++i) {
+    const int32_t width = tiling[i].tokens;
+    for (int32_t row = 0; row < rhs_->rows(); row += kRowsPerCall) {
+      const int32_t row_end = std::min(row + kRowsPerCall, rhs_->rows());
+      MultiplyTile(kernels_, *rhs_, lhs_.data() + i * stride, width, row, row_end, epilogue,
+                   reinterpret_cast<int32_t*>(scratch), out);
+      out += OutTileBytes(epilogue.kind, row_end - row, width);
+    }
+  }
+}
+
+}  // namespace fastep::bench
