@@ -2,7 +2,6 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "api/options.h"
@@ -44,13 +43,13 @@ Ort::KeyValuePairs Metadata() {
   return pairs;
 }
 
-std::vector<std::pair<std::string, std::string>> ConfigEntries(const OrtSessionOptions* session_options) {
+ConfigEntries ReadConfigEntries(const OrtSessionOptions* session_options) {
   OrtKeyValuePairs* raw = nullptr;
   Ort::ThrowOnError(Api().GetSessionOptionsConfigEntries(session_options, &raw));
   const Ort::KeyValuePairs owner(raw);
   std::vector<const char*> keys, values;
   owner.GetKeyValuePairs(keys, values);
-  std::vector<std::pair<std::string, std::string>> entries;
+  ConfigEntries entries;
   for (size_t i = 0; i < keys.size(); ++i) entries.emplace_back(keys[i], values[i]);
   return entries;
 }
@@ -71,7 +70,7 @@ Factory::Factory() : OrtEpFactory{} {
   CreateEp = [](OrtEpFactory*, const OrtHardwareDevice* const*, const OrtKeyValuePairs* const*, size_t,
                 const OrtSessionOptions* session_options, const OrtLogger* logger, OrtEp** ep) noexcept -> OrtStatus* {
     *ep = nullptr;
-    return ToStatus([&] { *ep = new Provider(ParseOptions(ConfigEntries(session_options)), logger); });
+    return ToStatus([&] { *ep = new Provider(ReadConfigEntries(session_options), logger); });
   };
   ReleaseEp = [](OrtEpFactory*, OrtEp* ep) noexcept { delete static_cast<Provider*>(ep); };
   // Ordinary CPU memory: no allocator, no data transfer, no streams of our own.

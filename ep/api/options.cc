@@ -72,7 +72,7 @@ const std::vector<OptionDoc>& OptionDocs() {
   return docs;
 }
 
-ProviderOptions ParseOptions(const std::vector<std::pair<std::string, std::string>>& entries) {
+ProviderOptions ParseOptions(const ConfigEntries& entries) {
   static const std::string prefix = KeyPrefix();
   ProviderOptions options;
   for (const auto& [entry, value] : entries) {

@@ -10,6 +10,8 @@ namespace fastep {
 
 constexpr const char* kEpName = "FastEPExecutionProvider";
 
+using ConfigEntries = std::vector<std::pair<std::string, std::string>>;  // key, value
+
 struct ProviderOptions {
   std::string max_tier;
   size_t threads = 0;
@@ -27,6 +29,6 @@ const std::vector<OptionDoc>& OptionDocs();  // the only list of options
 
 // `entries`: all configuration entries of a session; those of other owners are ignored.
 // Throws Error for an unknown key (listing the known ones) and for a bad value.
-ProviderOptions ParseOptions(const std::vector<std::pair<std::string, std::string>>& entries);
+ProviderOptions ParseOptions(const ConfigEntries& entries);
 
 }  // namespace fastep

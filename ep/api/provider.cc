@@ -57,17 +57,22 @@ void CheckRuntimeInputsVary(const NodeView& node, const Op& op) {
   }
 }
 
-const Op& CheckNode(const GraphNode& node) {
+void CheckNode(const GraphNode& node) {
   const Op& op = RequireOp(node, node.version());
   op.Check(node);
   CheckRuntimeInputsVary(node, op);
-  return op;
 }
 
 }  // namespace
 
-Provider::Provider(ProviderOptions options, const OrtLogger* logger)
-    : OrtEp{}, options_(std::move(options)), tier_(ChooseTier(options_.max_tier)), logger_(logger) {
+Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger) : OrtEp{}, logger_(logger) {
+  try {
+    options_ = ParseOptions(entries);
+    tier_ = ChooseTier(options_.max_tier);
+  } catch (const Error& error) {
+    bad_options_ = error.what();
+    Log(logger_, LogLevel::kError, bad_options_);  // the only sign of it in a session without fastep nodes
+  }
   ort_version_supported = ORT_API_VERSION;
   GetName = [](const OrtEp*) noexcept { return kEpName; };
   GetCapability = [](OrtEp* self, const OrtGraph* graph, OrtEpGraphSupportInfo* support) noexcept -> OrtStatus* {
@@ -96,15 +101,17 @@ Provider::Provider(ProviderOptions options, const OrtLogger* logger)
 #endif
 }
 
+// A failing GetCapability is only logged by ONNX Runtime, a failing Compile stops the session. So what must be an error is
+// claimed here, too, and found again by Compile.
 void Provider::ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support) {
+  const bool claim_all = options_.strict || !bad_options_.empty();
   size_t total = 0, claimed = 0;
   for (const Ort::ConstNode& node : graph.GetNodes()) {
     if (node.GetDomain() != kDomain) continue;
     ++total;
     const std::string reason = Refusal(node);
     if (!reason.empty()) ReportRefusal(reason);
-    // A failing GetCapability is only logged by ONNX Runtime; a node that Compile cannot plan stops the session. So strict takes them all.
-    if (!reason.empty() && !options_.strict) continue;
+    if (!reason.empty() && !claim_all) continue;
     const OrtNode* one = node;
     OrtNodeFusionOptions fusion{};
     fusion.ort_version_supported = ORT_API_VERSION;
@@ -131,23 +138,25 @@ std::string Provider::Refusal(Ort::ConstNode node) const {
 }
 
 void Provider::ReportRefusal(const std::string& reason) {
-  const LogLevel level = options_.strict ? LogLevel::kError : LogLevel::kWarning;
-  if (reported_.insert(reason).second) Log(logger_, level, "left to ONNX Runtime: " + reason);
+  if (!reported_.insert(reason).second) return;
+  if (options_.strict) {
+    Log(logger_, LogLevel::kError, "refused: " + reason);
+  } else {
+    Log(logger_, LogLevel::kWarning, "left to ONNX Runtime: " + reason);
+  }
 }
 
 OrtNodeComputeInfo* Provider::CompileNode(Ort::ConstGraph graph, Ort::ConstNode fused) const {
+  if (!bad_options_.empty()) throw Error(bad_options_);
   const auto nodes = graph.GetNodes();
   if (nodes.size() != 1) throw Error("expected one fastep node to compile, found " + std::to_string(nodes.size()));
+  const std::string reason = Refusal(nodes[0]);
+  if (!reason.empty()) throw Error(reason + " (or set the option strict to 0: ONNX Runtime then runs the node)");
   const GraphNode node(nodes[0]);
-  try {
-    const Op& op = CheckNode(node);
-    auto plan = op.MakePlan(node, tier_);
-    Log(logger_, LogLevel::kDebug, node.Where() + ": " + plan->Summary());
-    return new ComputeInfo(NodeRunner(std::move(plan), RuntimeInputs(node, op, fused), arenas_, options_.threads));
-  } catch (const Error& error) {
-    if (!options_.strict) throw;
-    throw Error(std::string(error.what()) + " (or set the option strict to 0: ONNX Runtime then runs the node)");
-  }
+  const Op& op = RequireOp(node, node.version());
+  auto plan = op.MakePlan(node, tier_);
+  Log(logger_, LogLevel::kDebug, node.Where() + ": " + plan->Summary());
+  return new ComputeInfo(NodeRunner(std::move(plan), RuntimeInputs(node, op, fused), arenas_, options_.threads));
 }
 
 }  // namespace fastep

@@ -14,19 +14,22 @@ namespace fastep {
 
 class Provider final : public OrtEp {
  public:
-  Provider(ProviderOptions options, const OrtLogger* logger);
+  // Bad options do not throw here but fail Compile: ONNX Runtime's Python package answers a provider that cannot be created
+  // with a printed line and a session without it, whereas a failing Compile is an exception in every language.
+  Provider(const ConfigEntries& entries, const OrtLogger* logger);
 
  private:
   // What ONNX Runtime calls through OrtEp; they throw, the pointers set in the constructor do not.
   void ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support);
   OrtNodeComputeInfo* CompileNode(Ort::ConstGraph graph, Ort::ConstNode fused) const;
 
-  // Why a fastep node is not taken; empty: it is.
+  // Why a fastep node cannot be run; empty: it can.
   std::string Refusal(Ort::ConstNode node) const;
   void ReportRefusal(const std::string& reason);
 
   ProviderOptions options_;
-  Tier tier_;
+  std::string bad_options_;  // what is wrong with them; empty: nothing
+  Tier tier_ = Tier::kScalar;
   const OrtLogger* logger_;
   std::shared_ptr<ArenaPool> arenas_ = std::make_shared<ArenaPool>();  // nodes of one Run follow each other: they share
   std::set<std::string> reported_;  // ONNX Runtime asks about the same node more than once

@@ -33,8 +33,13 @@ WeightShape ReadWeightShape(const NodeView& node) {
   const auto value = node.Ints(kWeightShape);
   const auto valid = [](int64_t dim) { return dim >= 1 && dim <= std::numeric_limits<int32_t>::max(); };
   if (value && value->size() == 2 && valid((*value)[0]) && valid((*value)[1])) return {(*value)[0], (*value)[1]};
-  throw Error(node.Where() + ": attribute '" + kWeightShape + "': expected [N, K], two positive integers, found " +
-              (value ? ShapeText(*value) : "none") + "; convert the model again with this version of FastEP");
+  std::string found = value ? "" : "no such attribute";
+  if (value) {
+    for (const int64_t dim : *value) found += (found.empty() ? "" : ", ") + std::to_string(dim);
+    found = "[" + found + "]";
+  }
+  throw Error(node.Where() + ": attribute '" + kWeightShape + "': expected [N, K], two positive integers below 2^31, found " +
+              found + "; convert the model again with this version of FastEP");
 }
 
 int32_t ReadZeroPoint(const TensorView& tensor) {
