@@ -21,13 +21,16 @@ def fma(a: Array, b: Array, c: Array) -> Array:
     addend = np.asarray(c, np.float64)
     product, addend = np.broadcast_arrays(product, addend)
     total = product + addend
-    part = total - product
-    error = (product - (total - part)) + (addend - part)  # Knuth's TwoSum: total + error is the exact sum
+    with np.errstate(invalid="ignore"):  # infinite terms have no error
+        part = total - product
+        error = (product - (total - part)) + (addend - part)  # Knuth's TwoSum: total + error is the exact sum
+    error = np.where(np.isfinite(total), error, 0)
     bits = total.view(np.int64).copy()
     inexact_even = (error != 0) & (bits & 1 == 0)
     away_from_zero = (error > 0) == (total > 0)
     bits[inexact_even] += np.where(away_from_zero, 1, -1)[inexact_even]
-    return bits.view(np.float64).astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32: infinite, as fmaf
+        return bits.view(np.float64).astype(np.float32)
 
 
 def encode_blocks(weight: Array, rows: int, cols: int, gap_type: type = np.uint16) -> SparseWeight:
