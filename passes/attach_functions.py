@@ -18,6 +18,7 @@ class AttachFunctionsPass(CountingPass):
     """Adds the missing functions, in the model's own opset."""
 
     def rewrite(self, model: ir.Model) -> int:
+        """Adds a function per variant in use."""
         opset = opset_of(model)
         if opset is None:
             raise ConversionError("the model imports no opset of the default domain", node="model")
@@ -34,6 +35,7 @@ class AttachFunctionsPass(CountingPass):
         return count
 
     def ensures(self, model: ir.Model) -> None:
+        """Every `fastep` node has its function."""
         for node in model.graph:
             if node.domain == DOMAIN and (DOMAIN, node.op_type, "") not in model.functions:
                 raise ir.passes.PostconditionError(f"{node.name}: no function {node.op_type}")

@@ -33,6 +33,7 @@ class CountingPass(ir.passes.InPlacePass):
         self.refusals: list[Refusal] = []
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Runs `rewrite` and tells truthfully whether it changed anything."""
         self.refusals = []
         self.count = self.rewrite(model)
         return ir.passes.PassResult(model, modified=self.count > 0)

@@ -52,13 +52,13 @@ def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.V
     while unique in graph.initializers:
         unique, number = f"{name}_{number}", number + 1
     tensor = ir.tensor(array, name=unique)
-    value = ir.Value(name=unique, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+    value = ir.Value(name=unique, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
     graph.register_initializer(value)
     return value
 
 
 def replace(old: ir.Value, new: ir.Value) -> None:
-    """Lets every reader of `old` read `new`, which takes over its name, and its place among the outputs of the graph."""
+    """Lets every reader of `old` read `new`, which takes over its name and its place among the outputs of the graph."""
     name = old.name
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     old.name = f"{name}_replaced"

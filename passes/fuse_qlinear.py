@@ -56,10 +56,12 @@ class FuseQLinearPass(CountingPass):
         self._weights: dict[tuple[ir.Value, bool], ir.Value] = {}
 
     def requires(self, model: ir.Model) -> None:
+        """Bodies need opset 17."""
         if (opset_of(model) or 0) < MIN_OPSET:
             raise ir.passes.PreconditionError(f"needs opset {MIN_OPSET}: run RaiseOpsetPass before")
 
     def rewrite(self, model: ir.Model) -> int:
+        """Fuses all linears of the main graph."""
         self._weights = {}
         count = 0
         for node in list(model.graph):
@@ -80,6 +82,7 @@ class FuseQLinearPass(CountingPass):
         return count
 
     def ensures(self, model: ir.Model) -> None:
+        """Every QLinear has the inputs that its name asks for."""
         for node, variant in qlinear_nodes(model.graph):
             if len(node.inputs) != len(variant.inputs) or WEIGHT_SHAPE not in node.attributes:
                 raise ir.passes.PostconditionError(f"{node.name}: inputs or attributes do not fit {variant.name}")

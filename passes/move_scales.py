@@ -33,6 +33,7 @@ class MoveScalesPass(CountingPass):
         self._exact = exact
 
     def rewrite(self, model: ir.Model) -> int:
+        """Moves until nothing moves any more."""
         graph = model.graph
         count = sum(self._move_down(node) for node in top_level(graph, "MatMul", "Gemm"))
         ends = self._linear_ends(graph)
@@ -109,7 +110,9 @@ def _rebuild(value: ir.Value, scale: Scale) -> ir.Value:
     dtype = ir.DataType.from_numpy(scale.zero_point.dtype)
     outputs = [ir.Value(name=f"{o.name}_quantized", type=ir.TensorType(dtype), shape=o.shape) for o in node.outputs]
     inputs = [*sources, *node.inputs[len(sources) :]]
-    moved = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), outputs=outputs, name=f"{node.name}_quantized")
+    moved = ir.Node(
+        node.domain, node.op_type, inputs, node.attributes.values(), outputs=outputs, name=f"{node.name}_quantized"
+    )
     assert node.graph is not None  # nodes of a model belong to a graph
     node.graph.insert_before(node, moved)
     return moved.outputs[value.index() or 0]

@@ -9,6 +9,7 @@ from .attach_functions import AttachFunctionsPass
 from .base import CountingPass, Refusal
 from .errors import ConversionError, FastEPError
 from .fuse_qlinear import FuseQLinearPass
+from .infer_shapes import InferShapesPass
 from .move_scales import MoveScalesPass
 from .ops import DOMAIN
 from .raise_opset import RaiseOpsetPass
@@ -27,6 +28,7 @@ def build_pipeline(exact: bool = False) -> list[CountingPass]:
     """
     return [
         RaiseOpsetPass(),
+        InferShapesPass(),
         UnpackOperatorsPass(),
         MoveScalesPass(exact),
         FuseQLinearPass(exact),
@@ -37,7 +39,9 @@ def build_pipeline(exact: bool = False) -> list[CountingPass]:
     ]
 
 
-def convert_model(model: ir.Model, *, exact: bool = False, choose_kernel: KernelChoice | None = None) -> ConversionReport:
+def convert_model(
+    model: ir.Model, *, exact: bool = False, choose_kernel: KernelChoice | None = None
+) -> ConversionReport:
     """Rewrites a quantized model in place.
 
     Args:
@@ -52,7 +56,9 @@ def convert_model(model: ir.Model, *, exact: bool = False, choose_kernel: Kernel
         ConversionError: no linear of the model can be converted, or the model itself is broken.
     """
     if any(node.domain == DOMAIN for node in model.graph):
-        raise ConversionError("the model is converted already", node="model", remedy="convert the quantized model it was made from")
+        raise ConversionError(
+            "the model is converted already", node="model", remedy="convert the quantized model it was made from"
+        )
     if model.functions:
         common.InlinePass()(model)
     counts: list[PassReport] = []

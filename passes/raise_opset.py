@@ -24,6 +24,7 @@ class RaiseOpsetPass(CountingPass):
     """
 
     def rewrite(self, model: ir.Model) -> int:
+        """Raises the opset if it is too old."""
         opset = opset_of(model)
         if opset is None or opset < 1:
             problem = f"the model imports no usable opset of the default domain (found {dict(model.opset_imports)})"
@@ -50,6 +51,7 @@ class RaiseOpsetPass(CountingPass):
         model.ir_version = max(model.ir_version, 8)
 
     def ensures(self, model: ir.Model) -> None:
+        """The opset is one that function bodies can use."""
         opset = opset_of(model)
         if opset is None or opset < MIN_OPSET:
             raise ir.passes.PostconditionError(f"opset {opset} after raising it to {MIN_OPSET}")

@@ -12,6 +12,7 @@ class RemoveUnusedPass(CountingPass):
     """onnx-ir's removal of unused nodes and initializers, counted."""
 
     def rewrite(self, model: ir.Model) -> int:
+        """Removes; the count is the number of nodes and initializers gone."""
         before = _size(model.graph)
         common.RemoveUnusedNodesPass()(model)
         return before - _size(model.graph)

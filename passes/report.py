@@ -16,7 +16,7 @@ from .store_sparse import STRUCTURE
 
 KernelChoice = Callable[[ir.Node], str]
 
-# Share of a VNNI core's peak that a kernel reaches at 80 % sparsity; the library's own cost model decides when it packs a layer.
+# Share of a VNNI core's peak that a kernel reaches at 80 % sparsity. The library decides for itself when it packs.
 _EFFICIENCY = {"dense": 0.96, "4x1": 0.85, "1x4": 0.56, "2x4": 0.84, "4x4": 0.88, "8x4": 0.88}
 
 
@@ -76,7 +76,7 @@ class ConversionReport:
         exact: whether every rounding of the source was kept.
         file_bytes_before: size of the source with its external data; 0 if it was never a file.
         file_bytes_after: size of what was written; 0 if nothing was.
-        largest_difference: of the outputs on random inputs, source against converted, on stock ONNX Runtime; None if not measured.
+        largest_difference: of the outputs on random inputs, source against converted; None if not measured.
     """
 
     layers: list[LayerReport]
@@ -155,7 +155,9 @@ def _describe(node: ir.Node, variant: Variant, choose_kernel: KernelChoice | Non
 
 def _storage_of(inputs: dict[str, ir.Value | None]) -> tuple[str, int]:
     """How the weight is stored, in words, and in how many bytes."""
-    tensors = {key: value.const_value for key, value in inputs.items() if value is not None and value.const_value is not None}
+    tensors = {
+        key: value.const_value for key, value in inputs.items() if value is not None and value.const_value is not None
+    }
     if "weight" in tensors:
         return "dense", tensors["weight"].nbytes
     blocks, gaps = tensors["blocks"], tensors["block_gaps"]

@@ -1,4 +1,4 @@
-"""Block-sparse storage of weights: `blocks` and `block_gaps` of the op contract, and the measure of structure behind it.
+"""Block-sparse storage of weights: `blocks` and `block_gaps` of the op contract, and the measure of structure.
 
 A block is written outputs x inputs, on the weight as `torch.nn.Linear` has it, `[N, K]`.
 """
@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 Int8Array = npt.NDArray[np.int8]
 BoolArray = npt.NDArray[np.bool_]
-GapArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+GapArray = npt.NDArray[np.uint8 | np.uint16]
 
 BLOCK_SHAPES = ((1, 1), (4, 1), (1, 4), (2, 4), (4, 4), (8, 4), (16, 4))
 """Shapes (R, C) that are measured, from the smallest to the largest block."""
 
 FOUND_FILL = 0.8
-"""A weight has the structure R x C if so large a share of its kept R x C blocks is non-zero. Rounding to int8 alone turns 1-2 % of
-the values of a kept block into zeros; unstructured weights fill a 1x4 block to 34 % at most at 80 % sparsity."""
+"""A weight has the structure R x C if so large a share of its kept R x C blocks is non-zero. Rounding to int8 turns 1-2 %
+of the values of a kept block into zeros; unstructured weights fill a 1x4 block to 34 % at 80 % sparsity."""
 
 DENSE_DENSITY = 0.9
 """From this share of non-zero blocks on, skipping zeros gains nothing: the weight is dense."""
@@ -85,7 +85,7 @@ def _blocks_kept(weight: Int8Array) -> dict[tuple[int, int], BoolArray]:
 
 
 def _merge_rows(mask: BoolArray, count: int) -> BoolArray:
-    merged = mask[::count].copy()
+    merged: BoolArray = mask[::count].copy()
     for offset in range(1, count):
         merged |= mask[offset::count]
     return merged
@@ -121,14 +121,17 @@ def encode(weight: Int8Array, block: tuple[int, int]) -> BlockWeight:
 
 
 def _bridge(
-    blocks: Int8Array, positions: npt.NDArray[np.intp], gap_type: type[np.uint8] | type[np.uint16], shape: tuple[int, ...]
+    blocks: Int8Array,
+    positions: npt.NDArray[np.intp],
+    gap_type: type[np.uint8] | type[np.uint16],
+    shape: tuple[int, ...],
 ) -> BlockWeight:
     """Turns positions into gaps; a gap too large for the type is bridged by blocks of zeros."""
     largest = int(np.iinfo(gap_type).max)
     gaps = np.diff(positions, prepend=-1)
     bridges = (gaps - 1) // largest
     ends = np.cumsum(bridges + 1) - 1
-    all_gaps = np.full(int(ends[-1]) + 1, largest, gap_type)
+    all_gaps: GapArray = np.full(int(ends[-1]) + 1, largest, gap_type)
     all_gaps[ends] = gaps - bridges * largest
     all_blocks = np.zeros((len(all_gaps), *blocks.shape[1:]), np.int8)
     all_blocks[ends] = blocks

@@ -28,17 +28,19 @@ class _Stored:
 class StoreSparsePass(CountingPass):
     """Measures the zeros of every dense QLinear and replaces it by the sparse variant if its storage is smaller.
 
-    Weights with a zero point other than 0 (or 128, for u8, which is the same weight) stay dense: a zero byte is not a zero there.
+    Weights with a zero point other than 0 (or 128 for u8, the same weight) stay dense: a zero byte is not a zero there.
     """
 
     def rewrite(self, model: ir.Model) -> int:
+        """Chooses the storage of every weight."""
         graph, count = model.graph, 0
         stored: dict[tuple[ir.Value, bool], _Stored] = {}
         for node, variant in qlinear_nodes(graph):
             if variant.sparse:
                 continue
             weight, zero_point = node.inputs[3], constant(node.inputs[5])
-            assert weight is not None and zero_point is not None  # FuseQLinearPass
+            assert weight is not None  # FuseQLinearPass
+            assert zero_point is not None  # FuseQLinearPass
             signed = _signed(weight, zero_point)
             key = (weight, signed is not None)
             if key not in stored:
@@ -55,9 +57,9 @@ def _signed(weight: ir.Value, zero_point: Array) -> Array | None:
     values = constant(weight)
     assert values is not None  # an initializer
     if values.dtype == np.int8 and not zero_point.any():
-        return values.T
+        return np.asarray(values.T)
     if values.dtype == np.uint8 and (zero_point == 128).all():
-        return (values ^ np.uint8(0x80)).view(np.int8).T
+        return np.asarray((values ^ np.uint8(0x80)).view(np.int8).T)
     return None
 
 

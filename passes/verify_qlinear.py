@@ -21,6 +21,7 @@ class VerifyQLinearPass(CountingPass):
     """
 
     def rewrite(self, model: ir.Model) -> int:
+        """Compares; the count is always 0."""
         for node, variant in qlinear_nodes(model.graph):
             layer = node.meta.get(LAYER)
             if layer is None:
@@ -32,7 +33,9 @@ class VerifyQLinearPass(CountingPass):
             )
             if not same:
                 problem = "the stored weight differs from the source's"
-                raise VerificationError(problem, node=f"node '{node.name}'", remedy="please report this as a bug of FastEP")
+                raise VerificationError(
+                    problem, node=f"node '{node.name}'", remedy="please report this as a bug of FastEP"
+                )
         return 0
 
 
@@ -46,6 +49,7 @@ def _decoded(node: ir.Node, variant: Variant) -> tuple[Array, Array]:
         assert weight is not None  # an initializer
         return weight, zero_point.astype(np.int16)
     blocks, gaps = constant(inputs["blocks"]), constant(inputs["block_gaps"])
-    assert blocks is not None and gaps is not None  # initializers
+    assert blocks is not None  # an initializer
+    assert gaps is not None  # an initializer
     n, k = node.attributes[WEIGHT_SHAPE].as_ints()
     return storage.decode(storage.BlockWeight(blocks, gaps, (n, k))).T, zero_point.astype(np.int16)

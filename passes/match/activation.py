@@ -1,7 +1,7 @@
 """Activations in any spelling.
 
-Exporters write GELU in a dozen ways. Instead of a pattern for each, the elementwise nodes behind a value are evaluated on sample
-points: what agrees with an activation on all of them is that activation.
+Exporters write GELU in a dozen ways. Instead of a pattern for each, the elementwise nodes behind a value are evaluated
+on sample points: what agrees with an activation on all of them is that activation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Samples = npt.NDArray[np.float64]
 
 _MAX_NODES = 24
 _POINTS: Samples = np.concatenate([np.linspace(-8, 8, 129), [-40.0, -0.01, 0.003, 40.0]])
-# The two GELUs differ by up to 5e-4; constants written as float32, or with 5 digits (0.79788), move a value by less than 2e-5.
+# The two GELUs differ by up to 5e-4; constants written with 5 digits (0.79788) move a value by less than 2e-5.
 _TOLERANCE = 3e-5
 
 
@@ -120,7 +120,9 @@ class _Region:
     def _argument(self, value: ir.Value | None) -> Samples | None:
         if value is None or value in self.samples:
             return None if value is None else self.samples[value]
-        if not is_constant(value) or (value.shape is not None and value.shape.is_static() and value.shape.numpy() not in _ONE):
+        if not is_constant(value) or (
+            value.shape is not None and value.shape.is_static() and value.shape.numpy() not in _ONE
+        ):
             return None
         number = scalar(value)
         return None if number is None else number.astype(np.float64)
@@ -134,7 +136,11 @@ class _Region:
         values = self.samples[source]
         if is_op(node, "DequantizeLinear") or not scale.is_one_sided:
             return values
-        return np.maximum(values, 0) if int(scale.zero_point) == np.iinfo(scale.zero_point.dtype).min else np.minimum(values, 0)
+        return (
+            np.maximum(values, 0)
+            if int(scale.zero_point) == np.iinfo(scale.zero_point.dtype).min
+            else np.minimum(values, 0)
+        )
 
     def _recognise(self, output: ir.Value) -> ActivationMatch | None:
         producer = output.producer()
@@ -160,7 +166,10 @@ class _Region:
     def _is_closed(self, inside: set[ir.Node], output: ir.Value) -> bool:
         """Whether nothing else reads a value inside: it would have to be computed a second time."""
         values = [self.start, *(node.outputs[0] for node in inside if node.outputs[0] is not output)]
-        return not any(v.is_graph_output() or any(u.node not in inside and not is_op(u.node, "Shape") for u in v.uses()) for v in values)
+        return not any(
+            v.is_graph_output() or any(u.node not in inside and not is_op(u.node, "Shape") for u in v.uses())
+            for v in values
+        )
 
 
 _ONE = ((), (1,), (1, 1), (1, 1, 1))

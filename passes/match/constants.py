@@ -13,7 +13,9 @@ from ..ops.arithmetic import quantize
 
 Array = npt.NDArray[Any]
 
-_PURE_OPS = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast", "DequantizeLinear", "QuantizeLinear"})
+_PURE_OPS = frozenset(
+    {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast", "DequantizeLinear", "QuantizeLinear"}
+)
 
 
 def is_default_domain(node: ir.Node) -> bool:
@@ -27,7 +29,7 @@ def is_op(node: ir.Node | None, *op_types: str) -> bool:
 
 
 def is_constant(value: ir.Value | None) -> bool:
-    """Whether a value is the same in every run. An initializer that is also a graph input may be overridden: it is not."""
+    """Whether a value is the same in every run; an initializer that is also a graph input may be overridden."""
     if value is None or value.is_graph_input():
         return False
     if value.is_initializer():
@@ -116,7 +118,9 @@ def _quantize(node: ir.Node, arrays: list[Array | None]) -> Array | None:
 
 def _transpose(node: ir.Node, arrays: list[Array | None]) -> Array | None:
     permutation = node.attributes.get("perm")
-    return None if arrays[0] is None else np.transpose(arrays[0], None if permutation is None else permutation.as_ints())
+    return (
+        None if arrays[0] is None else np.transpose(arrays[0], None if permutation is None else permutation.as_ints())
+    )
 
 
 def _reshape(node: ir.Node, arrays: list[Array | None]) -> Array | None:

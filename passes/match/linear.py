@@ -15,7 +15,14 @@ from .weights import QuantizedWeight, match_weight
 
 _PRODUCT_OPS = {
     "": ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul"),
-    "com.microsoft": ("QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "FusedMatMul", "FusedGemm"),
+    "com.microsoft": (
+        "QGemm",
+        "DynamicQuantizeMatMul",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "FusedMatMul",
+        "FusedGemm",
+    ),
 }
 _WEIGHT_INPUT = {"QLinearMatMul": 3, "QGemm": 3}
 
@@ -144,7 +151,9 @@ def _check_dimensions(node: ir.Node, x: ir.Value, weight: QuantizedWeight) -> No
 
 def _gemm_terms(node: ir.Node, weight: QuantizedWeight) -> tuple[QuantizedWeight, Array | None] | str:
     """Weight and bias of a Gemm with alpha and beta multiplied in."""
-    alpha, beta = (1.0 if a is None else a.as_float() for a in (node.attributes.get("alpha"), node.attributes.get("beta")))
+    alpha, beta = (
+        1.0 if a is None else a.as_float() for a in (node.attributes.get("alpha"), node.attributes.get("beta"))
+    )
     if int_attribute(node, "transA", 0):
         return "Gemm transposes its activations (transA)"
     if not (np.isfinite(alpha) and alpha > 0):

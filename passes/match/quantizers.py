@@ -93,7 +93,11 @@ def behind_pair(value: ir.Value) -> tuple[ir.Value, Scale] | None:
     if quantizer is None or not is_op(quantizer, "QuantizeLinear") or quantizer.inputs[0] is not value:
         return None
     dequantizer = only_consumer(quantizer.outputs[0])
-    if dequantizer is None or not is_op(dequantizer, "DequantizeLinear") or dequantizer.inputs[0] is not quantizer.outputs[0]:
+    if (
+        dequantizer is None
+        or not is_op(dequantizer, "DequantizeLinear")
+        or dequantizer.inputs[0] is not quantizer.outputs[0]
+    ):
         return None
     first, second = scale_of(quantizer), scale_of(dequantizer)
     if isinstance(first, str) or isinstance(second, str) or first != second:

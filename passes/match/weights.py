@@ -19,7 +19,7 @@ class QuantizedWeight:
         values: s8 or u8 `[K, N]`.
         scale: float32, scalar or `[N]`.
         zero_point: type of the values, scalar or `[N]`.
-        source: the value that holds the quantized data, and whether it was transposed: equal for weights that are shared.
+        source: the value that holds the quantized data, and whether it was transposed: equal for shared weights.
     """
 
     values: Array
@@ -39,12 +39,13 @@ def match_weight(value: ir.Value | None, transposed: bool = False) -> QuantizedW
         return "weights are not constant"
     node = value.producer()
     while is_op(node, "Transpose", "Identity"):
-        assert node is not None and node.inputs[0] is not None  # is_op, is_constant
-        swaps = node.op_type == "Transpose" and _is_swap(node)
-        if node.op_type == "Transpose" and not swaps:
+        assert node is not None  # is_op
+        swaps = node.op_type == "Transpose"
+        if swaps and not _is_swap(node):
             break
         transposed ^= swaps
         value = node.inputs[0]
+        assert value is not None  # is_constant
         node = value.producer()
     if not is_op(node, "DequantizeLinear"):
         return _unquantized_reason(value)

@@ -29,10 +29,10 @@ _ROUND_TO_INT = 12582912.0
 
 
 def fma(x: npt.ArrayLike, y: npt.ArrayLike, z: npt.ArrayLike) -> FloatArray:
-    """x * y + z in float32 with one rounding, to nearest even.
+    """X * y + z in float32 with one rounding, to nearest even.
 
-    The product of two floats is exact in double. The sum is rounded to odd there, which makes the second rounding, to float,
-    the only one that counts (Boldo, Melquiond: Emulation of FMA and correctly rounded sums, 2008).
+    The product of two floats is exact in double. The sum is rounded to odd there, which makes the second rounding, to
+    float, the only one that counts (Boldo, Melquiond: Emulation of FMA and correctly rounded sums, 2008).
     """
     product = np.asarray(x, np.float32).astype(np.float64) * np.asarray(y, np.float32).astype(np.float64)
     addend = np.asarray(z, np.float32).astype(np.float64)
@@ -59,7 +59,9 @@ def _gelu(x: FloatArray, tail: tuple[float, ...]) -> FloatArray:
     r = np.maximum(_horner(tail, a), np.float32(_LOWEST_EXPONENT))
     shifted = r + np.float32(_ROUND_TO_INT)
     e = _horner(_EXP2, r - (shifted - np.float32(_ROUND_TO_INT)))
-    p = (e.view(np.uint32) + (shifted.view(np.uint32) << np.uint32(23))).view(np.float32)  # the integer goes into the exponent
+    p = (e.view(np.uint32) + (shifted.view(np.uint32) << np.uint32(23))).view(
+        np.float32
+    )  # the integer goes into the exponent
     return fma(-a, p, np.maximum(x, np.float32(0)))
 
 
@@ -80,4 +82,5 @@ def quantize(x: npt.ArrayLike, scale: Any, zero_point: npt.NDArray[Any]) -> npt.
     """
     info = np.iinfo(zero_point.dtype)
     steps = np.rint(np.asarray(x, np.float32) / np.asarray(scale, np.float32))
-    return np.clip(steps.astype(np.float64) + zero_point, info.min, info.max).astype(zero_point.dtype)
+    steps = np.clip(steps.astype(np.float64) + zero_point, info.min, info.max)
+    return np.asarray(steps, zero_point.dtype)

@@ -1,6 +1,6 @@
 """QLinear: y = quantize(act(dequantize(x) . dequantize(W)^T + bias)).
 
-Schema, numpy reference and function body of the op; `docs/op-contract.md` is the contract that they share with the library.
+Schema, numpy reference and function body of the op; `docs/op-contract.md` is what they share with the library.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from . import DOMAIN
 from .. import storage
+from . import DOMAIN
 from .arithmetic import FloatArray, fma, gelu_erf, gelu_tanh
 
 Activation = Literal["", "relu", "gelu", "gelutanh"]
@@ -75,7 +75,9 @@ def all_variants() -> list[Variant]:
     ]
 
 
-def reference(variant: Variant, inputs: Mapping[str, npt.NDArray[Any]], weight_shape: tuple[int, int]) -> npt.NDArray[Any]:
+def reference(
+    variant: Variant, inputs: Mapping[str, npt.NDArray[Any]], weight_shape: tuple[int, int]
+) -> npt.NDArray[Any]:
     """The contract's arithmetic, bit for bit: what every tier must return.
 
     Args:
@@ -177,7 +179,7 @@ def build_function(variant: Variant, opset: int) -> onnx.FunctionProto:
 
 
 def _decode_weight(body: _Body) -> str:
-    """blocks `[n, R, C]` and gaps `[n]` to the weight `[K, N]`."""
+    """Blocks `[n, R, C]` and gaps `[n]` to the weight `[K, N]`."""
     one, zeros, swap = body.ints("one", [1]), body.ints("zeros", [0, 0]), body.ints("swap", [1, 0])
     weight_shape = body.attribute_ints("shape", WEIGHT_SHAPE)
     axis = body.add("Constant", [], "axis", value_int=0)

@@ -1,0 +1,90 @@
+"""Converts a quantized ONNX model into one that FastEP runs fast and stock ONNX Runtime still runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyfastep.errors import ModelFileError
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+    from pyfastep.passes.report import ConversionReport, KernelChoice
+
+
+def convert(
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    exact: bool = False,
+    external_data: bool = False,
+    verify: bool = False,
+    choose_kernel: KernelChoice | None = None,
+) -> ConversionReport:
+    """Rewrites every quantized linear of a model into a `fastep` node and stores pruned weights sparse.
+
+    The weights of each node are compared with the source's and the result passes `onnx.checker` before anything is
+    written; a file appears complete or not at all.
+
+    Args:
+        model: path of a quantized ONNX model, or the model itself.
+        output: where to write. None: nothing is written, the report alone tells what would be done.
+        exact: keep every rounding of the source. By default, Q/DQ pairs between a product and its own bias or
+            activation, which only add a rounding, are dropped.
+        external_data: put the tensors into `<output>.data`. Always done above 2 GB.
+        verify: also run source and result on random inputs on stock ONNX Runtime and report the largest difference.
+        choose_kernel: asks the library which kernel a node will get; by default estimated from the zeros of its weight.
+
+    Returns:
+        What was done, layer by layer.
+
+    Raises:
+        ModelFileError: a file is missing, truncated, no model, or cannot be written.
+        ConversionError: nothing can be converted, or the model is broken (NaN scales, dimensions that do not fit, an
+            unusable opset).
+        VerificationError: the result is not what it should be.
+    """
+    from pyfastep.passes import model_file
+    from pyfastep.passes.pipeline import convert_model
+
+    source = Path(model) if isinstance(model, str | os.PathLike) else model
+    graph_model = model_file.load(source) if isinstance(source, Path) else model_file.from_proto(source)
+    if output is not None:
+        _refuse_own_files(source, graph_model, Path(output))
+    before = _file_bytes(source, graph_model)
+    report = convert_model(graph_model, exact=exact, choose_kernel=choose_kernel)
+    report.file_bytes_before = before
+    if verify:
+        from pyfastep._comparison import largest_difference
+
+        report.largest_difference = largest_difference(source, graph_model)
+    if output is not None:
+        report.file_bytes_after = model_file.save(graph_model, output, external_data=external_data)
+    return report
+
+
+def _refuse_own_files(source: Path | onnx.ModelProto, model: ir.Model, output: Path) -> None:
+    """Raises ModelFileError if writing would destroy what is being read."""
+    from pyfastep.passes.model_file import external_tensors
+
+    read = {Path(tensor.path) for tensor in external_tensors(model)}
+    if isinstance(source, Path):
+        read.add(source)
+    for target in (output, output.with_name(f"{output.name}.data")):
+        if target.exists() and any(target.samefile(file) for file in read):
+            raise ModelFileError(
+                "the output would overwrite the source model", node=str(target), remedy="give another output"
+            )
+
+
+def _file_bytes(source: Path | onnx.ModelProto, model: ir.Model) -> int:
+    """Size of the source with its external data."""
+    from pyfastep.passes.model_file import external_tensors
+
+    if not isinstance(source, Path):
+        return 0
+    files = {Path(tensor.path).resolve() for tensor in external_tensors(model)} | {source.resolve()}
+    return sum(file.stat().st_size for file in files)
