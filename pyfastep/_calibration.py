@@ -7,6 +7,7 @@ ranges found are those of real tokens.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +43,10 @@ class ModelInput:
 
 
 def load_batches(
-    data: str | Path | Iterable[Mapping[str, Any]],
+    data: str | os.PathLike[str] | Iterable[Mapping[str, Any]],
     inputs: Sequence[ModelInput],
     *,
-    tokenizer: str | Path | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     max_length: int = 128,
     batch_size: int = 8,
     max_samples: int = 256,
@@ -65,17 +66,10 @@ def load_batches(
     Raises:
         FastEPError: The data cannot be read, is empty or does not fit the inputs; names the file and the line.
     """
-    path = Path(data) if isinstance(data, (str, Path)) else None
-    if path is None:
-        found = _from_arrays(enumerate_sources(data), inputs, batch_size)  # type: ignore[arg-type]
-    elif not path.exists():
-        raise FastEPError("no such file or folder", node=str(path), remedy="check --data")
-    elif path.is_dir() or path.suffix == ".npz":
-        found = _from_arrays(_read_npz(path), inputs, batch_size)
+    if not isinstance(data, (str, os.PathLike)):
+        found = _from_arrays(_enumerate_sources(data), inputs, batch_size)
     else:
-        encode = _load_tokenizer(tokenizer) if tokenizer is not None else None
-        sequences = _read_jsonl(path, encode) if path.suffix == ".jsonl" else _read_text(path, encode)
-        found = _from_sequences(sequences, inputs, max_length, batch_size, max_samples)
+        found = _from_path(Path(data), inputs, tokenizer, max_length, batch_size, max_samples)
     batches, samples = [], 0
     for batch in found:
         if samples >= max_samples:
@@ -83,8 +77,28 @@ def load_batches(
         batches.append(batch)
         samples += count_samples(batch)
     if not batches:
-        raise FastEPError("the calibration data holds no sample", node=str(path or "data"))
+        raise FastEPError(
+            "the calibration data holds no sample",
+            node="data" if not isinstance(data, (str, os.PathLike)) else str(data),
+        )
     return batches
+
+
+def _from_path(
+    path: Path,
+    inputs: Sequence[ModelInput],
+    tokenizer: str | os.PathLike[str] | None,
+    max_length: int,
+    batch_size: int,
+    max_samples: int,
+) -> Iterator[Batch]:
+    if not path.exists():
+        raise FastEPError("no such file or folder", node=str(path), remedy="check the path of the calibration data")
+    if path.is_dir() or path.suffix == ".npz":
+        return _from_arrays(_read_npz(path), inputs, batch_size)
+    encode = _load_tokenizer(tokenizer) if tokenizer is not None else None
+    sequences = _read_jsonl(path, encode) if path.suffix == ".jsonl" else _read_text(path, encode)
+    return _from_sequences(sequences, inputs, max_length, batch_size, max_samples)
 
 
 def count_samples(batch: Batch) -> int:
@@ -92,7 +106,7 @@ def count_samples(batch: Batch) -> int:
     return max((len(array) for array in batch.values() if array.ndim), default=1)
 
 
-def enumerate_sources(data: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _enumerate_sources(data: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Name the elements of an iterable for messages."""
     for index, element in enumerate(data):
         if not isinstance(element, Mapping):
@@ -155,12 +169,12 @@ def _fit(arrays: Mapping[str, Any], spec: ModelInput, where: str) -> NDArray[Any
     return array
 
 
-def _load_tokenizer(path: str | Path) -> Callable[[str], list[int]]:
+def _load_tokenizer(path: str | os.PathLike[str]) -> Callable[[str], list[int]]:
     file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise FastEPError("no such tokenizer file", node=str(file), remedy="give a tokenizer.json or its folder")
     try:
-        from tokenizers import Tokenizer
+        from tokenizers import Tokenizer  # type: ignore[import-untyped]
     except ImportError as error:
         raise FastEPError("texts need the package `tokenizers`", remedy="pip install tokenizers") from error
     try:
@@ -232,10 +246,16 @@ def _from_sequences(
         for start in range(0, len(group), fixed_batch or batch_size):
             rows = group[start : start + (fixed_batch or batch_size)]
             rows += [rows[-1]] * ((fixed_batch or len(rows)) - len(rows))
-            ids, mask = np.zeros((len(rows), length), np.int64), np.zeros((len(rows), length), np.int64)
-            for row, values in enumerate(rows):
-                ids[row, : len(values)], mask[row, : len(values)] = values, 1
-            yield {spec.name: _DERIVED[spec.name](ids, mask).astype(spec.dtype) for spec in inputs}
+            yield _batch_of(rows, length, inputs)
+
+
+def _batch_of(rows: list[list[int]], length: int, inputs: Sequence[ModelInput]) -> Batch:
+    ids = np.zeros((len(rows), length), np.int64)
+    mask = np.zeros_like(ids)
+    for row, values in enumerate(rows):
+        ids[row, : len(values)] = values
+        mask[row, : len(values)] = 1
+    return {spec.name: _DERIVED[spec.name](ids, mask).astype(spec.dtype) for spec in inputs}
 
 
 def _cut(ids: list[int], limit: int) -> list[int]:

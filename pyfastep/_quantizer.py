@@ -1,0 +1,297 @@
+"""The steps of static quantization around `onnxruntime.quantization`: check, prepare, quantize, finish."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyfastep._calibration import Batch, ModelInput
+from pyfastep._ep import import_onnxruntime
+from pyfastep.errors import FastEPError
+
+METHODS = ("minmax", "percentile", "entropy")
+PRODUCTS = ("MatMul", "Gemm")
+
+_QUANTIZED_OPS = {"QuantizeLinear", "DequantizeLinear", "QLinearMatMul", "MatMulInteger", "DynamicQuantizeLinear"}
+_MINIMUM_OPSET = 13  # the first whose DequantizeLinear has an axis
+_EXTERNAL_ABOVE_BYTES = 1_800_000_000  # a protobuf ends at 2 GB
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """One weight after quantization: how many of its values are zero, before and after."""
+
+    name: str
+    shape: tuple[int, ...]
+    zeros_before: int
+    zeros_after: int
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros in the float weight."""
+        return self.zeros_before / max(1, int(np.prod(self.shape)))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to quantize and how ranges are found."""
+
+    method: str
+    percentile: float
+    attention: bool
+    embeddings: bool
+    product_outputs: bool
+    exclude: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise FastEPError(f"unknown calibration method {self.method!r}", remedy=f"known are {', '.join(METHODS)}")
+        if not 50.0 < self.percentile <= 100.0:
+            raise FastEPError(f"percentile must be above 50 and at most 100, found {self.percentile}")
+
+
+class CalibrationReader:
+    """Feeds batches to onnxruntime.quantization, by ranges so that only a part of all activations is ever held."""
+
+    def __init__(self, batches: list[Batch], progress: Callable[[int, int], None] | None) -> None:
+        self._batches, self._progress = batches, progress
+        self._next, self._end = 0, len(batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """The batches that come next; called by onnxruntime.quantization."""
+        self._next, self._end = start_index, end_index
+
+    def get_next(self) -> Batch | None:
+        """The next batch, `None` at the end of the range."""
+        if self._progress:
+            self._progress(self._next, len(self._batches))
+        if self._next >= self._end:
+            return None
+        self._next += 1
+        return self._batches[self._next - 1]
+
+
+def load_float_model(path: Path) -> Any:
+    """Load a model and make sure that it can be quantized.
+
+    Raises:
+        FastEPError: Not a valid float32 model with constant weights, or one that is quantized already.
+    """
+    onnx = _import_onnx()
+    if not path.is_file():
+        raise FastEPError("no such model file", node=str(path), remedy="check the path")
+    try:
+        model = onnx.load(str(path))
+        onnx.checker.check_model(str(path))
+    except Exception as error:  # protobuf, checker and file errors share no base
+        raise FastEPError(f"not a readable ONNX model: {first_line(error)}", node=str(path)) from error
+    present = sorted({node.op_type for node in model.graph.node} & _QUANTIZED_OPS)
+    if present:
+        raise FastEPError(
+            f"the model is quantized already (it has {', '.join(present)})",
+            node=str(path),
+            remedy="give the float model, or go on with `fastep convert`",
+        )
+    _check_float_weights(model, path)
+    return _raise_opset(model, path)
+
+
+def _check_float_weights(model: Any, path: Path) -> None:
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = {n.input[1]: n.name for n in model.graph.node if n.op_type in PRODUCTS and n.input[1] in constants}
+    if not weights:
+        raise FastEPError(
+            "the model has no MatMul or Gemm with a constant weight", node=str(path), remedy="nothing to quantize here"
+        )
+    for tensor, node in weights.items():
+        weight = _import_onnx().numpy_helper.to_array(constants[tensor])
+        if weight.dtype != np.float32:
+            raise FastEPError(
+                f"weight {tensor} is {weight.dtype}, expected float32", node=node, remedy="export in float32"
+            )
+        if not np.isfinite(weight).all():
+            raise FastEPError(f"weight {tensor} holds NaN or infinity", node=node, remedy="repair the model first")
+
+
+def _raise_opset(model: Any, path: Path) -> Any:
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    if version >= _MINIMUM_OPSET:
+        return model
+    try:
+        return _import_onnx().version_converter.convert_version(model, 17)
+    except Exception as error:
+        raise FastEPError(
+            f"opset {version} cannot be raised to 17: {first_line(error)}",
+            node=str(path),
+            remedy=f"export the model with opset {_MINIMUM_OPSET} or later",
+        ) from error
+
+
+def inputs_of(model: Any) -> list[ModelInput]:
+    """The model's inputs that are not constants."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    to_dtype = _import_onnx().helper.tensor_dtype_to_np_dtype
+    return [
+        ModelInput(
+            value.name,
+            to_dtype(value.type.tensor_type.elem_type),
+            tuple(d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim),
+        )
+        for value in model.graph.input
+        if value.name not in constants
+    ]
+
+
+def prepare(model: Any, path: Path) -> Any:
+    """Fold constants with ONNX Runtime's own optimizer and infer shapes, as its quantizer expects; writes `path`."""
+    import_onnxruntime()
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    large = model.ByteSize() > _EXTERNAL_ABOVE_BYTES
+    try:
+        with _quiet():
+            quant_pre_process(model, str(path), skip_symbolic_shape=True, save_as_external_data=large)
+        return _import_onnx().load(str(path))
+    except Exception as error:
+        raise FastEPError(f"ONNX Runtime cannot optimize the model: {first_line(error)}") from error
+
+
+def run_quantizer(prepared: Any, source: Path, target: Path, reader: CalibrationReader, settings: Settings) -> None:
+    """Calibrate and quantize `source` (which `prepared` was loaded from) into `target`."""
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    methods = (CalibrationMethod.MinMax, CalibrationMethod.Percentile, CalibrationMethod.Entropy)
+    excluded = _excluded_nodes(prepared, settings)
+    try:
+        with _quiet():
+            quantize_static(
+                str(source),
+                str(target),
+                reader,
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=[*PRODUCTS, *(["Gather"] if settings.embeddings else [])],
+                nodes_to_exclude=excluded,
+                per_channel=True,
+                reduce_range=False,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=methods[METHODS.index(settings.method)],
+                use_external_data_format=prepared.ByteSize() > _EXTERNAL_ABOVE_BYTES,
+                extra_options=_extra_options(settings),
+            )
+    except Exception as error:
+        raise FastEPError(
+            f"calibration or quantization failed: {first_line(error)}",
+            remedy="check that the calibration data suits the model (token ids within its vocabulary, lengths)",
+        ) from error
+
+
+def _excluded_nodes(model: Any, settings: Settings) -> list[str]:
+    nodes = {node.name: node for node in model.graph.node if node.op_type in (*PRODUCTS, "Gather")}
+    unknown = [name for name in settings.exclude if name not in nodes]
+    if unknown:
+        raise FastEPError(
+            f"no MatMul, Gemm or Gather node is named {unknown[0]!r}",
+            remedy="names as in the model, for example " + ", ".join(list(nodes)[:3]),
+        )
+    floats = float_constants(model)
+    # A Gather from anything but a float table picks from a shape or a mask: not an embedding.
+    not_tables = {n.name for n in nodes.values() if n.op_type == "Gather" and n.input[0] not in floats}
+    products = {n.name for n in nodes.values() if n.op_type in PRODUCTS and n.input[1] not in floats}
+    return sorted({*settings.exclude, *not_tables, *(() if settings.attention else products)})
+
+
+def _extra_options(settings: Settings) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "ActivationSymmetric": False,
+        "WeightSymmetric": True,
+        "QDQOpTypePerChannelSupportToAxis": {"MatMul": 1},  # weights [K, N]: one scale per output
+        "OpTypesToExcludeOutputQuantization": [] if settings.product_outputs else list(PRODUCTS),
+    }
+    if settings.method != "minmax":
+        options["CalibStridedMinMax"] = 1  # one batch at a time: a histogram needs every activation in memory
+    if settings.method == "percentile":
+        options["CalibPercentile"] = settings.percentile
+    return options
+
+
+def float_constants(model: Any) -> set[str]:
+    """Names of the float32 initializers."""
+    float_type = _import_onnx().TensorProto.FLOAT
+    return {tensor.name for tensor in model.graph.initializer if tensor.data_type == float_type}
+
+
+def finish(path: Path, source: Any, prepared: Any) -> list[QuantizedWeight]:
+    """Check the quantized weights and put back what the tools changed: opset imports, metadata, dimensions."""
+    onnx = _import_onnx()
+    weights = _check_weights(onnx.load(str(path)), prepared)
+    model = onnx.load(str(path), load_external_data=False)
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:], model.metadata_props[:]
+    model.opset_import.extend(kept)
+    model.metadata_props.extend(source.metadata_props)
+    model.producer_name, model.producer_version = "fastep.quantize", ""
+    for side in ("input", "output"):
+        values = {value.name: value for value in getattr(source.graph, side)}
+        for value in getattr(model.graph, side):
+            value.CopyFrom(values[value.name])
+    onnx.save(model, str(path))
+    onnx.checker.check_model(str(path))
+    return weights
+
+
+def _check_weights(model: Any, prepared: Any) -> list[QuantizedWeight]:
+    to_array = _import_onnx().numpy_helper.to_array
+    before = {tensor.name: tensor for tensor in prepared.graph.initializer}
+    after = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = []
+    for name in dict.fromkeys(n.input[1] for n in prepared.graph.node if n.op_type in PRODUCTS):
+        if name not in before or name + "_quantized" not in after:
+            continue
+        values, quantized = to_array(before[name]), to_array(after[name + "_quantized"])
+        if np.any(to_array(after[name + "_zero_point"])) or np.any(quantized[values == 0]):
+            raise FastEPError("a zero weight did not stay zero", node=name, remedy="please report this model")
+        weights.append(QuantizedWeight(name, values.shape, int(np.sum(values == 0)), int(np.sum(quantized == 0))))
+    if not weights:
+        raise FastEPError("no weight was quantized", remedy="exclude fewer nodes")
+    return weights
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _import_onnx() -> Any:
+    try:
+        import onnx
+        import onnx.version_converter
+    except ImportError as error:
+        raise FastEPError(
+            f"quantization needs the package onnx: {error}", remedy="pip install pyfastep[convert]"
+        ) from error
+    return onnx
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantizer's prints and advice out of our output."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
