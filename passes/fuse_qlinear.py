@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from .base import CountingPass, Refusal
 from .edit import add_initializer, opset_of, remove_dead, replace
-from .match.constants import Array, is_op
+from .match.constants import Array, constant, is_op
 from .match.linear import Linear, match_linear, weight_input
 from .match.quantizers import quantizers_of
 from .ops import DOMAIN
@@ -109,9 +109,7 @@ class FuseQLinearPass(CountingPass):
             outputs=[_output_like(linear)],
             name=node.name,
         )
-        bytes_before = linear.weight.source[0].const_value
-        size = k * n if bytes_before is None else bytes_before.nbytes
-        fused.meta[LAYER] = FusedLayer(linear.weight.values, size, linear.has_bias, linear.dropped_pairs)
+        fused.meta[LAYER] = FusedLayer(linear.weight.values, _bytes_in_file(linear.weight.source[0]), linear.has_bias, linear.dropped_pairs)
         graph.insert_before(node, fused)
         _take_over(linear, fused.outputs[0])
 
@@ -132,6 +130,17 @@ class FuseQLinearPass(CountingPass):
         before = [add_initializer(graph, f"{name}/{key}", array) for key, array in scales.items()]
         after = [add_initializer(graph, f"{name}/{key}", array) for key, array in arrays.items()]
         return [linear.x, *before, weight, *after]
+
+
+def _bytes_in_file(value: ir.Value) -> int:
+    """Size of the tensor that a constant comes from, such as the float weight of a fake-quantized model."""
+    while value.const_value is None:
+        producer = value.producer()
+        if producer is None or not producer.inputs or producer.inputs[0] is None:
+            break
+        value = producer.inputs[0]
+    tensor = constant(value)
+    return 0 if tensor is None else tensor.nbytes
 
 
 def _output_like(linear: Linear) -> ir.Value:

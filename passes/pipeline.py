@@ -17,6 +17,7 @@ from .remove_unused import RemoveUnusedPass
 from .report import ConversionReport, KernelChoice, PassReport, describe_layers
 from .store_sparse import StoreSparsePass
 from .unpack_operators import UnpackOperatorsPass
+from .unsign_activations import UnsignActivationsPass
 from .verify_qlinear import VerifyQLinearPass
 
 
@@ -31,6 +32,7 @@ def build_pipeline(exact: bool = False) -> list[CountingPass]:
         InferShapesPass(),
         UnpackOperatorsPass(),
         MoveScalesPass(exact),
+        UnsignActivationsPass(exact),
         FuseQLinearPass(exact),
         StoreSparsePass(),
         RemoveUnusedPass(),

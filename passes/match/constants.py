@@ -13,11 +13,6 @@ from ..ops.arithmetic import quantize
 
 Array = npt.NDArray[Any]
 
-_PURE_OPS = frozenset(
-    {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast", "DequantizeLinear", "QuantizeLinear"}
-)
-
-
 def is_default_domain(node: ir.Node) -> bool:
     """Whether a node is an op of ONNX itself."""
     return node.domain in ("", "ai.onnx")
@@ -39,7 +34,7 @@ def is_constant(value: ir.Value | None) -> bool:
         return False
     if is_op(node, "Constant"):
         return True
-    return is_op(node, *_PURE_OPS) and all(is_constant(x) for x in node.inputs if x is not None)
+    return is_op(node, *_EVALUATORS) and all(is_constant(x) for x in node.inputs if x is not None)
 
 
 def constant(value: ir.Value | None) -> Array | None:
@@ -147,6 +142,15 @@ def _cast(node: ir.Node, arrays: list[Array | None]) -> Array | None:
     return None if arrays[0] is None else arrays[0].astype(to.numpy())
 
 
+def _clip(node: ir.Node, arrays: list[Array | None]) -> Array | None:
+    bounds = [arrays[i] if i < len(arrays) else None for i in (1, 2)]
+    given = [value is not None for value in (*node.inputs[1:3], None, None)]
+    if arrays[0] is None or any(is_given and bound is None for is_given, bound in zip(given, bounds, strict=False)):
+        return None
+    low, high = bounds
+    return arrays[0] if low is None and high is None else np.clip(arrays[0], low, high)
+
+
 def _identity(node: ir.Node, arrays: list[Array | None]) -> Array | None:
     del node
     return arrays[0]
@@ -159,6 +163,7 @@ _EVALUATORS: dict[str, Callable[[ir.Node, list[Array | None]], Array | None]] = 
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,
     "Cast": _cast,
+    "Clip": _clip,
     "DequantizeLinear": _dequantize,
     "QuantizeLinear": _quantize,
 }
