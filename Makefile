@@ -38,10 +38,11 @@ $(VENV)/.tools: constraints.txt
 
 # One build serves the wheel, the tests and the benchmark; only the wheel's part is installed.
 wheel: $(VENV)/.tools
-	rm -rf $(WHEEL_FOLDER)
-	$(PIP) wheel -q --no-deps --no-build-isolation -w $(WHEEL_FOLDER) -C build-dir=$(BUILD) -C logging.level=INFO \
-	  -C cmake.define.FASTEP_BUILD_TESTS=ON -C cmake.define.FASTEP_BUILD_BENCH=ON -C cmake.define.FASTEP_WERROR=$(if $(CI),ON,OFF) .
-	@ls $(WHEEL_FOLDER)/*.whl
+	rm -rf $(WHEEL_FOLDER) && mkdir -p $(WHEEL_FOLDER)
+	$(PIP) wheel -v --no-deps --no-build-isolation -w $(WHEEL_FOLDER) -C build-dir=$(BUILD) \
+	  -C cmake.define.FASTEP_BUILD_TESTS=ON -C cmake.define.FASTEP_BUILD_BENCH=ON -C cmake.define.FASTEP_WERROR=$(if $(CI),ON,OFF) . \
+	  >build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
+	@grep -E '^ *-- (ONNX Runtime headers|Tier|FastEP)' build/wheel.log && ls $(WHEEL_FOLDER)/*.whl
 
 # The wheel with everything it can be used with, and the developers' tools.
 $(VENV)/.dependencies: pyproject.toml constraints.txt | wheel
