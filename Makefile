@@ -1,5 +1,6 @@
 # Everything runs from a fresh clone: each target makes the virtual environment .venv and builds what it needs first.
 #   make test       build, install into .venv, run all tests             TESTS="tests/kernels -x" runs some
+#   make test-floor the tests that need no training libraries, on the oldest ONNX Runtime that is supported
 #   make demo       the whole road from a Hugging Face model to the speed table
 #   make lint       ruff, clang-format, mypy --strict
 #   make format     let ruff and clang-format rewrite the sources
@@ -21,6 +22,8 @@ BIN := $(VENV)/bin
 BUILD := build/test
 SANITIZE := build/sanitize
 WHEEL_FOLDER := build/wheel
+FLOOR := build/runtime-1.23.2
+TOO_OLD := build/runtime-1.22.1
 CPP_FILES = $(shell find ep -name '*.cc' -o -name '*.h')
 # build isolation off: the build tools are the pinned ones of .venv, and the build folder can be kept.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -28,7 +31,7 @@ CMAKE = $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := test
-.PHONY: test demo lint format sanitize fuzz bench wheel install clean distclean
+.PHONY: test test-floor demo lint format sanitize fuzz bench wheel install clean distclean
 .DELETE_ON_ERROR:
 
 $(VENV)/.tools: constraints.txt
@@ -52,8 +55,21 @@ $(VENV)/.dependencies: pyproject.toml constraints.txt | wheel
 install: wheel $(VENV)/.dependencies
 	$(PIP) install -q --force-reinstall --no-deps $(WHEEL_FOLDER)/*.whl
 
-test: install
-	$(BIN)/pytest -n 2 --dist loadfile $(TESTS)
+test: install $(TOO_OLD)/.stamp
+	FASTEP_OLD_PYTHON=$(abspath $(TOO_OLD))/bin/python $(BIN)/pytest -n 2 --dist loadfile $(TESTS)
+
+# build/runtime-<version>: a virtual environment with that version of onnxruntime and little else.
+build/runtime-%/.stamp: constraints.txt $(VENV)/.tools
+	$(PYTHON) -m venv build/runtime-$*
+	grep -v '^onnxruntime==' constraints.txt >build/runtime-$*/constraints.txt
+	build/runtime-$*/bin/python -m pip --disable-pip-version-check install -q -c build/runtime-$*/constraints.txt onnxruntime==$* numpy
+	touch $@
+
+test-floor: wheel $(FLOOR)/.stamp
+	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q -c $(FLOOR)/constraints.txt \
+	  "$$(echo $(WHEEL_FOLDER)/*.whl)[convert]" hypothesis pytest pytest-xdist
+	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q --force-reinstall --no-deps $(WHEEL_FOLDER)/*.whl
+	$(FLOOR)/bin/pytest -n 2 --dist loadfile tests/ops tests/passes tests/pyfastep --ignore tests/pyfastep/compress --ignore tests/pyfastep/demo
 
 # -I keeps the sources in this folder from hiding the installed package.
 demo: install
