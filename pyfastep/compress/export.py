@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pyfastep.errors import FastEPError
 
@@ -61,10 +61,11 @@ def export_onnx(
             node=type(model).__name__,
             remedy="call model.float() first",
         )
+    model.train(False)
     target = Path(output_dir)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
-        _run_optimum(model.eval(), Path(scratch), task, opset)
+        _run_optimum(model, Path(scratch), task, opset)
         if tokenizer is not None:
             tokenizer.save_pretrained(scratch)
         target.mkdir(exist_ok=True)
@@ -74,9 +75,8 @@ def export_onnx(
 
 
 def _run_optimum(model: PreTrainedModel, output_dir: Path, task: str, opset: int) -> None:
-    export: Any
     try:
-        from optimum.exporters.onnx import onnx_export_from_model as export
+        from optimum.exporters.onnx import onnx_export_from_model
     except ImportError as error:
         raise FastEPError(
             f"optimum's ONNX exporter is missing: {error}", remedy="pip install 'pyfastep[compress]'"
@@ -87,7 +87,7 @@ def _run_optimum(model: PreTrainedModel, output_dir: Path, task: str, opset: int
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer warns about every constant of the attention mask
-            export(model, output_dir, opset=opset, task=task, do_validation=False)
+            onnx_export_from_model(model, output_dir, opset=opset, task=task, do_validation=False)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise FastEPError(
             f"optimum cannot export the model for task {task!r}: {error}", node=type(model).__name__

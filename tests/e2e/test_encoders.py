@@ -1,0 +1,145 @@
+"""Whole encoders: converted models against their source and against the float model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pyfastep.demo.similarity import embed, mean_cosine, token_batches
+from pyfastep.demo.text import docstrings
+
+MIN_COSINE = 0.9995
+MAX_ERROR_RATIO = 1.05
+MAX_DRIFT_RATIO = 1.5
+INPUTS = 512
+
+Floats = NDArray[np.float64]
+
+ENCODERS = [
+    {"architecture": "bert", "block": (4, 1)},
+    {"architecture": "bert", "block": (4, 1), "form": "float-products"},
+    {"architecture": "distilbert", "block": (4, 4), "form": "float-products", "activation": "relu"},
+    {"architecture": "bert", "block": (1, 4), "form": "s8"},
+    {"architecture": "distilbert", "block": (2, 4), "form": "operators"},
+    {"architecture": "bert", "sparsity": 0.0, "form": "float-products", "activation": "gelu_new"},
+]
+
+
+def name_of(arguments: dict[str, object]) -> str:
+    return "-".join(str(value).replace(", ", "x").strip("()") for value in arguments.values())
+
+
+def real_tokens(session: Any, feeds: dict[str, Any]) -> Floats:
+    """The first output at the tokens that are not padding, ``[tokens, features]``."""
+    output = session.run(None, feeds)[0]
+    return output[feeds["attention_mask"] == 1].reshape(feeds["attention_mask"].sum(), -1).astype(np.float64)
+
+
+def cosine(a: Floats, b: Floats) -> float:
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+
+
+def statistics(actual: Floats, expected: Floats) -> dict[str, float]:
+    difference = np.abs(actual - expected)
+    return {
+        "cosine": cosine(actual, expected),
+        "mean difference": float(difference.mean()),
+        "p99 difference": float(np.percentile(difference, 99)),
+        "largest difference": float(difference.max()),
+        "mean magnitude": float(np.abs(expected).mean()),
+    }
+
+
+def runs_of_exact(encoder: Any, stock: Callable[..., Any], fastep: Callable[..., Any]) -> dict[str, Any]:
+    """Everything that may run an exactly converted model."""
+    return {
+        "provider": fastep(encoder.exact, door="provider"),
+        "custom-ops": fastep(encoder.exact, door="custom-ops"),
+        "stock": stock(encoder.exact),
+        "stock, optimizations off": stock(encoder.exact, optimized=False),
+    }
+
+
+@pytest.mark.parametrize("arguments", ENCODERS, ids=name_of)
+def test_exact_conversion_is_the_source(
+    arguments: dict[str, Any],
+    tiny_encoder: Callable[..., Any],
+    stock_session: Callable[..., Any],
+    fastep_session: Callable[..., Any],
+    report: Callable[[str, object], None],
+) -> None:
+    encoder = tiny_encoder(**arguments)
+    source = {optimized: stock_session(encoder.source, optimized=optimized) for optimized in (False, True)}
+    feeds = encoder.feeds(3, 40)
+    for name, session in runs_of_exact(encoder, stock_session, fastep_session).items():
+        actual = real_tokens(session, feeds)
+        figures = {optimized: statistics(actual, real_tokens(source[optimized], feeds)) for optimized in source}
+        report(name, figures)
+        assert figures[False]["cosine"] >= MIN_COSINE, name
+        assert figures[True]["cosine"] >= MIN_COSINE, name
+
+
+def test_exact_conversion_of_the_real_model_is_the_source(
+    minilm: Any,
+    stock_session: Callable[..., Any],
+    fastep_session: Callable[..., Any],
+    minilm_tokenizer: Any,
+    report: Callable[[str, object], None],
+) -> None:
+    """Sentence embeddings agree; single tokens agree as well as stock ONNX Runtime agrees with itself.
+
+    One rounding that falls on the other side (a float sum in another order is enough) is a step of a quantized
+    activation, which moves other roundings in the layers above: two runs of one quantized model that differ anywhere
+    end apart by a share of its quantization error. So tokens are held against stock with and without optimizations.
+    """
+    batches = list(token_batches(docstrings(64, seed=2), minilm_tokenizer, batch=8))
+
+    def outputs(session: Any) -> tuple[Floats, Floats]:
+        return np.concatenate([real_tokens(session, feeds) for feeds in batches]), embed(session, batches)
+
+    tokens, sentences = outputs(stock_session(minilm.source, optimized=False))
+    optimized_tokens, optimized_sentences = outputs(stock_session(minilm.source))
+    own_drift = 1 - cosine(optimized_tokens, tokens)
+    report("source, optimizations on against off", statistics(optimized_tokens, tokens))
+    for name, session in runs_of_exact(minilm, stock_session, fastep_session).items():
+        actual_tokens, actual_sentences = outputs(session)
+        report(f"{name} against source, optimizations off", statistics(actual_tokens, tokens))
+        report(f"{name} against source, optimizations on", statistics(actual_tokens, optimized_tokens))
+        assert mean_cosine(actual_sentences, sentences) >= MIN_COSINE, name
+        assert mean_cosine(actual_sentences, optimized_sentences) >= MIN_COSINE, name
+        drift = min(1 - cosine(actual_tokens, tokens), 1 - cosine(actual_tokens, optimized_tokens))
+        assert drift <= MAX_DRIFT_RATIO * own_drift, name
+
+
+def test_default_conversion_is_as_close_to_float_as_the_source(
+    minilm: Any,
+    stock_session: Callable[..., Any],
+    fastep_session: Callable[..., Any],
+    minilm_tokenizer: Any,
+    report: Callable[[str, object], None],
+) -> None:
+    """Mean absolute error over the tokens of real texts; error is that of the model with the same pruned weights."""
+    texts = sorted(docstrings(INPUTS, seed=3), key=len)  # alike lengths together: little padding
+    batches = list(token_batches(texts, minilm_tokenizer, batch=16, max_length=64))
+    assert sum(len(feeds["input_ids"]) for feeds in batches) >= 500
+    sessions = {
+        "source on stock": stock_session(minilm.source),
+        "provider": fastep_session(minilm.default, door="provider"),
+        "custom-ops": fastep_session(minilm.default, door="custom-ops"),
+        "stock": stock_session(minilm.default),
+    }
+    float_session = stock_session(minilm.fp32)
+    total, count = dict.fromkeys(sessions, 0.0), 0
+    for feeds in batches:
+        expected = real_tokens(float_session, feeds)
+        count += expected.size
+        for name, session in sessions.items():
+            total[name] += float(np.abs(real_tokens(session, feeds) - expected).sum())
+    errors = {name: value / count for name, value in total.items()}
+    report("mean error against float", errors)
+    allowed = MAX_ERROR_RATIO * errors["source on stock"]
+    assert all(error <= allowed for error in errors.values()), errors
