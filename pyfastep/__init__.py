@@ -34,6 +34,8 @@ __all__ = [
     "register",
 ]
 
+UNINSTALLED = "0+uninstalled"
+
 _HOME = {
     "FastEPError": "errors",
     "InferenceSession": "session",
@@ -64,7 +66,7 @@ def _installed_version() -> str:
     try:
         return version("pyfastep")
     except PackageNotFoundError:  # imported from its sources
-        return "0+uninstalled"
+        return UNINSTALLED
 
 
 def __getattr__(name: str) -> Any:

@@ -66,15 +66,16 @@ def runtime_version(onnxruntime: Any) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def runtime_distribution() -> str | None:
-    """Name of the installed distribution that brings `onnxruntime`, `None` where it cannot be told."""
+def runtime_distributions() -> tuple[str, ...]:
+    """Names of the installed distributions that bring `onnxruntime`: one, if all is well."""
+    found = []
     for name in RUNTIME_DISTRIBUTIONS:
         try:
             importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        return name
-    return None
+        found.append(name)
+    return tuple(found)
 
 
 def import_onnxruntime() -> Any:
@@ -127,10 +128,10 @@ def register() -> None:
         except Exception as error:
             raise FastEPError(
                 f"ONNX Runtime {onnxruntime.__version__} cannot load {library}: {error}",
-                remedy="see `fastep doctor`",
+                remedy="`fastep doctor` tells what is installed here",
             ) from error
         if not get_devices():
             raise FastEPError(
                 f"ONNX Runtime {onnxruntime.__version__} loaded {library} but lists no device for it",
-                remedy="see `fastep doctor`",
+                remedy="`fastep doctor` tells what is installed here",
             )

@@ -1,4 +1,4 @@
-"""The `fastep` nodes of a model file, read without the package `onnx` and without touching the weights.
+"""The little that must be known of a model file, read without the package `onnx` and without touching the weights.
 
 Only the few protobuf fields on the way to the nodes are followed; everything else, weights above all, is skipped, so
 that a memory-mapped model of any size is scanned in milliseconds. Field numbers: onnx.proto of ONNX 1.18.
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 DOMAIN = "fastep"
 
 _MODEL_GRAPH = 7
-_GRAPH_NODE = 1
-_NODE_OUTPUT, _NODE_NAME, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 2, 3, 4, 5, 7
+_GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
+_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 6, 11
+_TENSOR_DIMS, _TENSOR_NAME = 1, 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -34,63 +38,113 @@ def fastep_nodes(model: str | os.PathLike[str] | bytes) -> list[FastepNode]:
 
     Empty for what is not an ONNX protobuf (an .ort file, a damaged one): ONNX Runtime says what is wrong with it.
     """
+    return _scan(model, _find_fastep_nodes, [])
+
+
+def table_rows(model: str | os.PathLike[str] | bytes, ids: str) -> int | None:
+    """Rows of the table that a Gather indexes with the input `ids`; `None` where there is no such table.
+
+    The table may be quantized: Gather from DequantizeLinear from the initializer.
+    """
+    return _scan(model, lambda data: _find_table_rows(data, ids), None)
+
+
+def _scan(model: str | os.PathLike[str] | bytes, find: Callable[[memoryview], _Result], default: _Result) -> _Result:
     try:
         if isinstance(model, bytes):
-            return list(_nodes_of_model(memoryview(model)))
+            return find(memoryview(model))
         with Path(model).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             view = memoryview(mapped)
             try:
-                return list(_nodes_of_model(view))
+                return find(view)
             finally:
                 view.release()
     except (OSError, ValueError, IndexError):
-        return []
+        return default
 
 
-def _nodes_of_model(model: memoryview) -> Iterator[FastepNode]:
-    for field, start, end in _fields(model, 0, len(model)):
-        if field == _MODEL_GRAPH:
-            yield from _nodes_of_graph(model, start, end)
+def _find_fastep_nodes(data: memoryview) -> list[FastepNode]:
+    nodes = [node for graph in _fields(data, 0, len(data), _MODEL_GRAPH) for node in _nodes(data, graph)]
+    return [FastepNode(node.name or node.outputs[0], node.op_type) for node in nodes if node.domain == DOMAIN]
 
 
-def _nodes_of_graph(model: memoryview, start: int, end: int) -> Iterator[FastepNode]:
-    for field, node_start, node_end in _fields(model, start, end):
-        if field == _GRAPH_NODE:
-            yield from _node(model, node_start, node_end)
+def _find_table_rows(data: memoryview, ids: str) -> int | None:
+    for graph in _fields(data, 0, len(data), _MODEL_GRAPH):
+        nodes = list(_nodes(data, graph))
+        tables = [node.inputs[0] for node in nodes if node.op_type == "Gather" and node.inputs[1:] == [ids]]
+        sources = {node.outputs[0]: node.inputs[0] for node in nodes if node.op_type == "DequantizeLinear"}
+        names = {sources.get(table, table) for table in tables}
+        for tensor in _fields(data, graph.start, graph.end, _GRAPH_INITIALIZER):
+            parts = list(_fields(data, tensor.start, tensor.end))
+            name = next((_text(data, part) for part in parts if part.number == _TENSOR_NAME), "")
+            rows = next((part.value for part in parts if part.number == _TENSOR_DIMS), 0)
+            if name in names and rows > 0:
+                return rows
+    return None
 
 
-def _node(model: memoryview, start: int, end: int) -> Iterator[FastepNode]:
-    texts: dict[int, str] = {}
-    for field, at, stop in _fields(model, start, end):
-        if field in (_NODE_OUTPUT, _NODE_NAME, _NODE_OP_TYPE, _NODE_DOMAIN):
-            texts.setdefault(field, bytes(model[at:stop]).decode("utf-8", "replace"))
-        elif field == _NODE_ATTRIBUTE:
-            for inner, graph_start, graph_end in _fields(model, at, stop):
-                if inner in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
-                    yield from _nodes_of_graph(model, graph_start, graph_end)
-    if texts.get(_NODE_DOMAIN) == DOMAIN:
-        yield FastepNode(texts.get(_NODE_NAME) or texts.get(_NODE_OUTPUT, ""), texts.get(_NODE_OP_TYPE, ""))
+@dataclass
+class _Node:
+    name: str = ""
+    op_type: str = ""
+    domain: str = ""
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
 
 
-def _fields(data: memoryview, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of every length-delimited field of a message; others are skipped."""
+class _Field(NamedTuple):
+    """One field of a message: bytes from `start` to `end`, or the number `value`."""
+
+    number: int
+    start: int
+    end: int
+    value: int
+
+
+def _nodes(data: memoryview, graph: _Field) -> Iterator[_Node]:
+    """The nodes of a graph and of the graphs within their attributes."""
+    for part in _fields(data, graph.start, graph.end, _GRAPH_NODE):
+        node = _Node()
+        for item in _fields(data, part.start, part.end):
+            if item.number == _NODE_INPUT:
+                node.inputs.append(_text(data, item))
+            elif item.number == _NODE_OUTPUT:
+                node.outputs.append(_text(data, item))
+            elif item.number == _NODE_NAME:
+                node.name = _text(data, item)
+            elif item.number == _NODE_OP_TYPE:
+                node.op_type = _text(data, item)
+            elif item.number == _NODE_DOMAIN:
+                node.domain = _text(data, item)
+            elif item.number == _NODE_ATTRIBUTE:
+                for inner in _fields(data, item.start, item.end, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
+                    yield from _nodes(data, inner)
+        yield node
+
+
+def _text(data: memoryview, item: _Field) -> str:
+    return bytes(data[item.start : item.end]).decode("utf-8", "replace")
+
+
+def _fields(data: memoryview, position: int, end: int, *wanted: int) -> Iterator[_Field]:
+    """The fields of a message that are texts, bytes, messages or whole numbers; `wanted` restricts their numbers."""
     while position < end:
         key, position = _varint(data, position)
-        wire = key & 7
+        number, wire, value, start = key >> 3, key & 7, 0, position
         if wire == _VARINT:
-            _, position = _varint(data, position)
-        elif wire == _FIXED64:
-            position += 8
-        elif wire == _FIXED32:
-            position += 4
+            value, position = _varint(data, position)
         elif wire == _BYTES:
-            length, position = _varint(data, position)
-            if position + length > end:
-                raise ValueError("truncated message")
-            yield key >> 3, position, position + length
-            position += length
+            length, start = _varint(data, position)
+            position = start + length
+        elif wire in (_FIXED32, _FIXED64):
+            position += 4 if wire == _FIXED32 else 8
+            continue
         else:
             raise ValueError(f"wire type {wire} is not used by ONNX")
+        if position > end:
+            raise ValueError("truncated message")
+        if not wanted or number in wanted:
+            yield _Field(number, start, position, value)
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:

@@ -1,0 +1,97 @@
+"""What can be measured: a model file on FastEP, through the custom ops, or on stock ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyfastep import _ep
+from pyfastep.errors import FastEPError
+
+_CPU = "CPUExecutionProvider"
+_SPEC = re.compile(r"(?:(?P<kind>[a-z-]+):)?(?P<name>[^=:]+)=(?P<path>.+)")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A row of the table: a name, how sessions are opened (one of `ENGINES`), and the model file."""
+
+    name: str
+    kind: str
+    path: Path
+
+    def open(self, threads: int) -> Any:
+        """Open a session with exactly `threads` intra-op threads.
+
+        Raises:
+            FastEPError: There is no such file, or no suitable ONNX Runtime.
+            Exception: What ONNX Runtime raises.
+        """
+        if not self.path.is_file():
+            raise FastEPError("no such model file", node=str(self.path), remedy="check the path")
+        return ENGINES[self.kind](self.path, _session_options(threads))
+
+
+def _session_options(threads: int) -> Any:
+    options = _ep.import_onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads spin within a call, as they do by default, but not on into the next engine's turn.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def _open_fastep(path: Path, options: Any) -> Any:
+    from pyfastep.session import InferenceSession
+
+    return InferenceSession(path, options)
+
+
+def _open_custom_ops(path: Path, options: Any) -> Any:
+    options.register_custom_ops_library(_ep.get_library_path())
+    return _open_stock(path, options)
+
+
+def _open_stock(path: Path, options: Any) -> Any:
+    return _ep.import_onnxruntime().InferenceSession(str(path), options, providers=[_CPU])
+
+
+ENGINES: dict[str, Callable[[Path, Any], Any]] = {
+    "fastep": _open_fastep,
+    "fastep-customop": _open_custom_ops,
+    "ort": _open_stock,
+}
+
+
+def parse_engines(
+    model: str | os.PathLike[str], kinds: Sequence[str], models: Sequence[str | os.PathLike[str]]
+) -> list[Engine]:
+    """The engines of `model`, one of each kind, and the further `models`.
+
+    A further model is `name=path` or `path`, run on stock ONNX Runtime, or `engine:name=path`.
+
+    Raises:
+        FastEPError: An unknown engine, or a name that is used twice.
+    """
+    found = [Engine(kind, kind, Path(model)) for kind in kinds]
+    for spec in models:
+        match = _SPEC.fullmatch(os.fspath(spec))
+        if match is None:
+            found.append(Engine(Path(spec).stem, "ort", Path(spec)))
+        else:
+            found.append(Engine(match["name"], match["kind"] or "ort", Path(match["path"])))
+    for engine in found:
+        if engine.kind not in ENGINES:
+            raise FastEPError(f"unknown engine {engine.kind!r}", remedy=f"known are {', '.join(ENGINES)}")
+    names = [engine.name for engine in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise FastEPError(f"two rows would be called {twice!r}", remedy="name the further models: name=path")
+    if not found:
+        raise FastEPError("no engine is left to measure", remedy=f"name one of {', '.join(ENGINES)}")
+    return found

@@ -1,0 +1,218 @@
+"""The measurement: all engines in one process, taking turns, on the same inputs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyfastep import _ep
+from pyfastep.bench.engines import Engine, parse_engines
+from pyfastep.bench.inputs import Inputs, make_inputs, vocabulary_size
+from pyfastep.bench.machine import describe_machine
+from pyfastep.bench.result import BenchReport, Measurement
+from pyfastep.errors import FastEPError
+
+# Below this cosine, two engines compute different things and their times must not be compared.
+LEAST_COSINE = 0.7
+
+Progress = Callable[[int, int, str], None]
+
+
+def benchmark(
+    model: str | os.PathLike[str],
+    *,
+    engines: Sequence[str] = ("fastep", "ort"),
+    models: Sequence[str | os.PathLike[str]] = (),
+    batches: Sequence[int] = (1,),
+    lengths: Sequence[int] = (128,),
+    threads: Sequence[int] = (1,),
+    baseline: str | None = None,
+    repeats: int = 30,
+    warmup: int = 3,
+    seconds: float = 20.0,
+    seed: int = 0,
+    least_cosine: float = LEAST_COSINE,
+    progress: Progress | None = None,
+) -> BenchReport:
+    """Measure the latency of every engine at every batch size, length and thread count.
+
+    Within a combination the engines take turns, call by call, in an order that rotates, so that a drift of the machine
+    meets all of them alike. An engine that fails loses its own figures alone.
+
+    Args:
+        model: The model file that `engines` run.
+        engines: Of `ENGINES`: `fastep`, `fastep-customop`, `ort`.
+        models: Further rows: `name=path` or `path` (on stock ONNX Runtime), or `engine:name=path`.
+        batches: Sequences per call.
+        lengths: Tokens per sequence.
+        threads: Intra-op threads.
+        baseline: Name of the row to compare with; by default `ort`, or the first row where there is none.
+        repeats: Measured calls per engine and combination.
+        warmup: Calls before that.
+        seconds: No new round begins after this time per combination (five rounds are always measured).
+        seed: Of the inputs.
+        least_cosine: Rows whose outputs are less like the baseline's get no speedup: they compute something else.
+        progress: Called with (combinations done, combinations in all, what is measured next).
+
+    Raises:
+        FastEPError: Wrong arguments, or no suitable ONNX Runtime.
+    """
+    rows = parse_engines(model, engines, models)
+    reference = _find_baseline(rows, baseline)
+    for name, values in (("batches", batches), ("lengths", lengths), ("threads", threads)):
+        if not values or min(values) < 1:
+            raise FastEPError(f"{name} must be numbers of at least 1, found {list(values)}")
+    if repeats < 1 or warmup < 0:
+        raise FastEPError(f"expected repeats >= 1 and warmup >= 0, found {repeats} and {warmup}")
+    _ep.import_onnxruntime()
+    plan = _Plan(rows, reference, repeats, warmup, seconds, seed, least_cosine)
+    measured: list[Measurement] = []
+    total = len(batches) * len(lengths) * len(threads)
+    done = 0
+    for count in threads:
+        runs = [_Run(engine, count) for engine in rows]
+        for batch, length in itertools.product(batches, lengths):
+            if progress:
+                progress(done, total, f"threads {count}, batch {batch}, length {length}")
+            measured += plan.measure(runs, batch, length)
+            done += 1
+    if progress:
+        progress(total, total, "done")
+    return BenchReport(describe_machine(), reference, tuple(measured))
+
+
+def _find_baseline(rows: list[Engine], wanted: str | None) -> str:
+    names = [engine.name for engine in rows]
+    if wanted is not None and wanted not in names:
+        raise FastEPError(f"no row is called {wanted!r}", remedy=f"the rows are {', '.join(names)}")
+    return wanted or ("ort" if "ort" in names else names[0])
+
+
+class _Run:
+    """One engine's session for one thread count; a failure stays with the engine."""
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self.engine, self.threads = engine, threads
+        self.problem: str | None = None
+        self.session: Any = None
+        start = time.perf_counter()
+        try:
+            self.session = engine.open(threads)
+        except Exception as error:  # ONNX Runtime's errors share no base
+            self.problem = _one_line(error)
+        self.load_ms = (time.perf_counter() - start) * 1e3
+
+
+@dataclass
+class _Cell:
+    """One engine within one combination."""
+
+    run: _Run
+    problem: str | None
+    inputs: Inputs = field(default_factory=dict)
+    outputs: dict[str, NDArray[Any]] = field(default_factory=dict)
+    times_ms: list[float] = field(default_factory=list)
+
+    def call(self) -> float:
+        """One call; its time in milliseconds, 0 if it failed."""
+        start = time.perf_counter()
+        try:
+            values = self.run.session.run(None, self.inputs)
+        except Exception as error:
+            self.problem = _one_line(error)
+            return 0.0
+        elapsed = (time.perf_counter() - start) * 1e3
+        if not self.outputs:
+            self.outputs = {o.name: v for o, v in zip(self.run.session.get_outputs(), values, strict=True)}
+        return elapsed
+
+
+@dataclass
+class _Plan:
+    """How one combination is measured."""
+
+    rows: list[Engine]
+    baseline: str
+    repeats: int
+    warmup: int
+    seconds: float
+    seed: int
+    least_cosine: float
+
+    def __post_init__(self) -> None:
+        # One vocabulary for all, so that all get the same ids.
+        self.vocabulary = min(vocabulary_size(engine.path) for engine in self.rows)
+
+    def measure(self, runs: list[_Run], batch: int, length: int) -> list[Measurement]:
+        cells = [_Cell(run, run.problem) for run in runs]
+        for cell in cells:
+            if cell.problem is None:
+                self._prepare(cell, batch, length)
+        self._take_turns(cells)
+        results = [_summarize(cell, batch, length) for cell in cells]
+        baseline = next(i for i, cell in enumerate(cells) if cell.run.engine.name == self.baseline)
+        return [
+            _compare(row, cell, results[baseline], cells[baseline], self.least_cosine)
+            for row, cell in zip(results, cells, strict=True)
+        ]
+
+    def _prepare(self, cell: _Cell, batch: int, length: int) -> None:
+        try:
+            cell.inputs = make_inputs(cell.run.session, batch, length, vocabulary=self.vocabulary, seed=self.seed)
+        except FastEPError as error:
+            cell.problem = _one_line(error)
+            return
+        for _ in range(max(1, self.warmup)):  # the first call also tells the outputs
+            if cell.problem is None:
+                cell.call()
+
+    def _take_turns(self, cells: list[_Cell]) -> None:
+        end = time.perf_counter() + self.seconds
+        for turn in range(self.repeats):
+            if turn >= 5 and time.perf_counter() > end:
+                return
+            shift = turn % len(cells)
+            for cell in (*cells[shift:], *cells[:shift]):
+                if cell.problem is None:
+                    cell.times_ms.append(cell.call())
+
+
+def _summarize(cell: _Cell, batch: int, length: int) -> Measurement:
+    run = cell.run
+    row = Measurement(run.engine.name, run.threads, batch, length, load_ms=run.load_ms, problem=cell.problem)
+    if cell.problem is not None:
+        return row
+    p10, median, p90 = (float(q) for q in np.percentile(cell.times_ms, [10, 50, 90]))
+    return replace(row, median_ms=median, p10_ms=p10, p90_ms=p90, calls=len(cell.times_ms))
+
+
+def _compare(
+    row: Measurement, cell: _Cell, baseline: Measurement, reference: _Cell, least_cosine: float
+) -> Measurement:
+    """Add speedup and difference against the baseline, or say why there are none."""
+    if row.median_ms is None or baseline.median_ms is None:
+        return row
+    speedup = baseline.median_ms / row.median_ms
+    if {n: np.shape(v) for n, v in cell.outputs.items()} != {n: np.shape(v) for n, v in reference.outputs.items()}:
+        return replace(row, problem=f"outputs differ in name or shape from those of {baseline.engine}: not compared")
+    a, b = (
+        np.concatenate([np.ravel(c.outputs[n]).astype(np.float64) for n in sorted(c.outputs)])
+        for c in (cell, reference)
+    )
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    cosine = float(a @ b) / norms if norms > 0 else float(np.array_equal(a, b))
+    row = replace(row, cosine=cosine, largest_difference=float(np.max(np.abs(a - b), initial=0.0)))
+    if not cosine >= least_cosine:  # also catches NaN
+        return replace(row, problem=f"outputs have cosine {cosine:.3f} to those of {baseline.engine}: not compared")
+    return replace(row, speedup=speedup)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join((str(error).strip() or type(error).__name__).split())

@@ -1,0 +1,72 @@
+"""The command line's frame: the list of commands, `--version`, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import pyfastep
+from pyfastep.errors import FastEPError
+
+# In the order of `fastep --help`: each is a function of its name in the module of its name.
+COMMANDS = ("convert", "quantize", "bench", "doctor")
+
+app = typer.Typer(
+    name="fastep",
+    help="Pruned and quantized transformers, fast on x86 CPUs inside ONNX Runtime.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fastep {pyfastep.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Pruned and quantized transformers, fast on x86 CPUs inside ONNX Runtime."""
+
+
+def _add_commands() -> None:
+    for name in COMMANDS:
+        module = importlib.import_module(f"pyfastep.cli.{name}")
+        app.command(name, no_args_is_help=name != "doctor")(getattr(module, name))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; its exit code is 0, 1 after an error, 2 after wrong usage, 130 when interrupted."""
+    if not app.registered_commands:
+        _add_commands()
+    try:
+        app(arguments)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    except (FastEPError, OSError) as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    return 0
+
+
+def _complain(message: str) -> None:
+    line = " ".join(message.split())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(line)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
