@@ -37,6 +37,7 @@ Ort::KeyValuePairs Metadata() {
   pairs.Add("tier", std::string(TierName(ChooseTier())).c_str());
   pairs.Add("tiers_built", TierList(BuiltTiers()).c_str());
   pairs.Add("tiers_supported", TierList(SupportedTiers()).c_str());
+  pairs.Add("ort_headers", ("1." + std::to_string(ORT_API_VERSION)).c_str());
   pairs.Add("ops", Join(OpFamilies()).c_str());
   // Not as ep_options of the device: ONNX Runtime would copy them into every session and warn when a user sets one.
   pairs.Add("options", OptionList().c_str());
