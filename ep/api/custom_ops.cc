@@ -60,7 +60,8 @@ class CustomOp final : public Ort::CustomOpBase<CustomOp, Kernel, true> {
   // Undefined: of several types; the op checks it when the kernel is created.
   ONNXTensorElementDataType GetInputType(size_t index) const {
     const auto& types = op_.inputs()[index].types;
-    return types.size() == 1 ? static_cast<ONNXTensorElementDataType>(types[0]) : ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+    return types.size() == 1 ? static_cast<ONNXTensorElementDataType>(types[0])
+                             : ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
   }
 
   OrtStatus* CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const noexcept {

@@ -32,7 +32,7 @@ InputInfo GraphNode::Input(size_t index) const {
 TensorView GraphNode::Constant(size_t index) const {
   const OrtValue* value = nullptr;
   Ort::ThrowOnError(Api().ValueInfo_GetInitializerValue(inputs_.at(index), &value));
-  if (value == nullptr) throw Error(Where() + ": input " + std::to_string(index) + ": ONNX Runtime gave no value for it");
+  if (value == nullptr) throw Error(Where() + ": input " + std::to_string(index) + ": expected a constant");
   return ViewTensor(value);
 }
 

@@ -13,7 +13,8 @@ namespace fastep {
 class NodeRunner {
  public:
   // `inputs`: where in the kernel context the plan's runtime inputs are, in order.
-  NodeRunner(std::unique_ptr<const Plan> plan, std::vector<size_t> inputs, std::shared_ptr<ArenaPool> arenas, size_t threads);
+  NodeRunner(std::unique_ptr<const Plan> plan, std::vector<size_t> inputs, std::shared_ptr<ArenaPool> arenas,
+             size_t threads);
 
   // Safe from any number of threads at once: each Run in flight has its own arena. Throws.
   void Run(OrtKernelContext* context) const;

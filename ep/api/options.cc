@@ -63,8 +63,8 @@ const std::vector<OptionDoc>& OptionDocs() {
   static const std::vector<OptionDoc> docs = {
       {"max_tier", std::string(TierName(Tier::kAmx)),
        "one of " + TierNames() + ": the highest instruction tier to use; it only lowers", ParseMaxTier},
-      {"threads", "0",
-       "0 to 4096: the session's intra-op threads, a hint for how finely to cut the work; 0 is unknown", ParseThreads},
+      {"threads", "0", "0 to 4096: the session's intra-op threads, a hint for how finely to cut the work; 0 is unknown",
+       ParseThreads},
       {"strict", "0",
        "0 or 1: with 1 a fastep node that this provider cannot run fails session creation, naming node and reason",
        ParseStrict},

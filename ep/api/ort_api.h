@@ -1,5 +1,5 @@
-// Which ONNX Runtime loaded this library, and the highest version of its C API that both sides know. Every file of ep/api
-// reaches ONNX Runtime through this header; nothing newer than ApiVersion() may be called.
+// Which ONNX Runtime loaded this library, and the highest version of its C API that both sides know. Every file of
+// ep/api reaches ONNX Runtime through this header; nothing newer than ApiVersion() may be called.
 #pragma once
 
 #define ORT_API_MANUAL_INIT

@@ -12,7 +12,8 @@
 namespace fastep {
 namespace {
 
-// One fused node of a session, as ONNX Runtime runs it. The state is the object itself: it is immutable, so concurrent Runs share it.
+// One fused node of a session, as ONNX Runtime runs it. The state is the object itself: it is immutable, so concurrent
+// Runs share it.
 struct ComputeInfo final : OrtNodeComputeInfo {
   explicit ComputeInfo(NodeRunner node_runner) : OrtNodeComputeInfo{}, runner(std::move(node_runner)) {
     ort_version_supported = ORT_API_VERSION;
@@ -101,8 +102,8 @@ Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger) : OrtE
 #endif
 }
 
-// A failing GetCapability is only logged by ONNX Runtime, a failing Compile stops the session. So what must be an error is
-// claimed here, too, and found again by Compile.
+// A failing GetCapability is only logged by ONNX Runtime, a failing Compile stops the session. So what must be an error
+// is claimed here, too, and found again by Compile.
 void Provider::ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support) {
   const bool claim_all = options_.strict || !bad_options_.empty();
   size_t total = 0, claimed = 0;

@@ -14,8 +14,8 @@ namespace fastep {
 
 class Provider final : public OrtEp {
  public:
-  // Bad options do not throw here but fail Compile: ONNX Runtime's Python package answers a provider that cannot be created
-  // with a printed line and a session without it, whereas a failing Compile is an exception in every language.
+  // Bad options do not throw here but fail Compile: ONNX Runtime's Python package answers a provider that cannot be
+  // created with a printed line and a session without it, whereas a failing Compile is an exception in every language.
   Provider(const ConfigEntries& entries, const OrtLogger* logger);
 
  private:

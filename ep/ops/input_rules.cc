@@ -16,9 +16,9 @@ std::string TypesText(const std::vector<DataType>& types) {
 }
 
 bool Fits(const Shape& shape, const Shape& rule) {
-  return shape.size() == rule.size() && std::equal(shape.begin(), shape.end(), rule.begin(), [](int64_t dim, int64_t wanted) {
-           return wanted < 0 || dim == wanted;
-         });
+  return shape.size() == rule.size() &&
+         std::equal(shape.begin(), shape.end(), rule.begin(),
+                    [](int64_t dim, int64_t wanted) { return wanted < 0 || dim == wanted; });
 }
 
 void CheckInput(const NodeView& node, const std::vector<InputDef>& defs, size_t index) {
@@ -27,8 +27,8 @@ void CheckInput(const NodeView& node, const std::vector<InputDef>& defs, size_t 
   const std::string where = InputWhere(node, defs, index);
   if (!info.present) throw Error(where + ": expected a value, found none" + kConvertAgain);
   if (std::find(def.types.begin(), def.types.end(), info.type) == def.types.end()) {
-    throw Error(where + ": expected " + TypesText(def.types) + ", found " + DataTypeName(info.type) + " ('" + info.name +
-                "')" + kConvertAgain);
+    throw Error(where + ": expected " + TypesText(def.types) + ", found " + DataTypeName(info.type) + " ('" +
+                info.name + "')" + kConvertAgain);
   }
   if (!def.runtime && !info.constant) {
     throw Error(where + ": expected a constant, found the computed or fed value '" + info.name +

@@ -1,4 +1,5 @@
-// Checks of a node's inputs that every op shares; a broken rule is an Error that says where, what was expected, what was found and what to do.
+// Checks of a node's inputs that every op shares; a broken rule is an Error that says where, what was expected, what
+// was found and what to do.
 #pragma once
 
 #include <string>

@@ -51,9 +51,9 @@ class Op {
   virtual void Check(const NodeView& node) const = 0;
   // Check, then read and pack the constants for `tier`. Throws Error.
   virtual std::unique_ptr<const Plan> MakePlan(const NodeView& node, Tier tier) const = 0;
-  // The shape of y. `x`: shape of input 0; `node_ints`: the attribute Op::shape_attribute().
-  virtual std::vector<Dimension> InferShape(std::vector<Dimension> x, const std::vector<int64_t>& attribute) const = 0;
+  // The shape of y from that of input 0 and the value of the attribute that says the rest; empty: not known.
   virtual const char* shape_attribute() const = 0;
+  virtual std::vector<Dimension> InferShape(std::vector<Dimension> x, const std::vector<int64_t>& attribute) const = 0;
 };
 
 }  // namespace fastep

@@ -17,7 +17,11 @@ constexpr size_t kX = 0, kXScale = 1, kXZeroPoint = 2, kWeight = 3, kGaps = 4;
 
 struct Layout {
   explicit Layout(const QLinearVariant& variant)
-      : w_scale(variant.sparse ? 5 : 4), w_zero_point(w_scale + 1), bias(w_scale + 2), y_scale(w_scale + 3), y_zero_point(w_scale + 4) {}
+      : w_scale(variant.sparse ? 5 : 4),
+        w_zero_point(w_scale + 1),
+        bias(w_scale + 2),
+        y_scale(w_scale + 3),
+        y_zero_point(w_scale + 4) {}
   size_t w_scale, w_zero_point, bias, y_scale, y_zero_point;  // the last two: only with a quantized y
 };
 
@@ -38,8 +42,9 @@ WeightShape ReadWeightShape(const NodeView& node) {
     for (const int64_t dim : *value) found += (found.empty() ? "" : ", ") + std::to_string(dim);
     found = "[" + found + "]";
   }
-  throw Error(node.Where() + ": attribute '" + kWeightShape + "': expected [N, K], two positive integers below 2^31, found " +
-              found + "; convert the model again with this version of FastEP");
+  throw Error(node.Where() + ": attribute '" + kWeightShape +
+              "': expected [N, K], two positive integers below 2^31, found " + found +
+              "; convert the model again with this version of FastEP");
 }
 
 int32_t ReadZeroPoint(const TensorView& tensor) {
@@ -48,7 +53,8 @@ int32_t ReadZeroPoint(const TensorView& tensor) {
 
 class QLinearPlan final : public Plan {
  public:
-  QLinearPlan(std::string where, std::shared_ptr<const Linear> linear) : where_(std::move(where)), linear_(std::move(linear)) {}
+  QLinearPlan(std::string where, std::shared_ptr<const Linear> linear)
+      : where_(std::move(where)), linear_(std::move(linear)) {}
 
   Shape OutputShape(const std::vector<TensorView>& inputs) const override {
     Shape shape = inputs[0].shape;
@@ -185,7 +191,9 @@ std::string QLinearVariant::Name() const {
 }
 
 std::vector<InputDef> QLinearVariant::Inputs() const {
-  const std::vector<DataType> f32 = {DataType::kFloat}, s8 = {DataType::kInt8}, int8 = {DataType::kUint8, DataType::kInt8};
+  const std::vector<DataType> f32 = {DataType::kFloat};
+  const std::vector<DataType> s8 = {DataType::kInt8};
+  const std::vector<DataType> int8 = {DataType::kUint8, DataType::kInt8};
   std::vector<InputDef> inputs = {{"x", int8, true}, {"x_scale", f32}, {"x_zero_point", int8}};
   if (sparse) {
     inputs.push_back({"blocks", s8});

@@ -3,8 +3,8 @@
 namespace fastep {
 
 std::string DataTypeName(DataType type) {
-  static const char* const kNames[] = {"undefined", "float32", "uint8",   "int8",    "uint16",    "int16",
-                                       "int32",     "int64",   "string",  "bool",    "float16",   "float64",
+  static const char* const kNames[] = {"undefined", "float32", "uint8",     "int8",       "uint16",  "int16",
+                                       "int32",     "int64",   "string",    "bool",       "float16", "float64",
                                        "uint32",    "uint64",  "complex64", "complex128", "bfloat16"};
   const auto index = static_cast<size_t>(type);
   return index < std::size(kNames) ? kNames[index] : "type " + std::to_string(index);

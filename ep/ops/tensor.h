@@ -23,8 +23,8 @@ struct TensorView {
   }
 };
 
-std::string DataTypeName(DataType type);         // "float32", "uint8", ...; also for types that no op takes
-std::string ShapeText(const Shape& shape);       // "[2, ?, 64]"
-int64_t ElementCount(const Shape& shape);        // product of the dimensions
+std::string DataTypeName(DataType type);    // "float32", "uint8", ...; also for types that no op takes
+std::string ShapeText(const Shape& shape);  // "[2, ?, 64]"
+int64_t ElementCount(const Shape& shape);   // product of the dimensions
 
 }  // namespace fastep

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
+
 from pyfastep.passes import storage
 from pyfastep.passes.ops import DOMAIN, VERSION, qlinear
 
@@ -20,7 +21,11 @@ OPSET = 17
 Array = npt.NDArray[Any]
 Door = Literal["provider", "custom_ops", "both"]
 DOORS: tuple[Door, ...] = ("provider", "custom_ops", "both")
-NUMPY_TYPES = {"u8": np.dtype(np.uint8), "s8": np.dtype(np.int8), "f32": np.dtype(np.float32)}
+NUMPY_TYPES: dict[str, np.dtype[Any]] = {
+    "u8": np.dtype(np.uint8),
+    "s8": np.dtype(np.int8),
+    "f32": np.dtype(np.float32),
+}
 
 
 @dataclasses.dataclass
@@ -90,10 +95,12 @@ def random_blocks(rng: np.random.Generator, n: int, k: int, block: tuple[int, in
 
 
 def decoy_function(variant: qlinear.Variant) -> onnx.FunctionProto:
-    """A body of the right type and shape that answers nothing but ones: who runs it instead of the kernel is found out."""
+    """A body of the right type and shape that answers nothing but ones, to find out who runs it instead."""
     ones = numpy_helper.from_array(np.ones(1, NUMPY_TYPES[variant.y_type]))
     shape = helper.make_node("Constant", [], ["weight_shape"])
-    shape.attribute.append(onnx.AttributeProto(name="value_ints", ref_attr_name="weight_shape", type=onnx.AttributeProto.INTS))
+    shape.attribute.append(
+        onnx.AttributeProto(name="value_ints", ref_attr_name="weight_shape", type=onnx.AttributeProto.INTS)
+    )
     nodes = [
         shape,
         helper.make_node("Constant", [], ["first"], value_ints=[0]),
@@ -111,7 +118,9 @@ def element_type(dtype: np.dtype[Any]) -> int:
     return int(helper.np_dtype_to_tensor_dtype(dtype))
 
 
-def chain_model(cases: list[Case], leading: tuple[str | int, ...] = ("B", "S"), *, functions: bool = True) -> onnx.ModelProto:
+def chain_model(
+    cases: list[Case], leading: tuple[str | int | None, ...] = ("B", "S"), *, functions: bool = True
+) -> onnx.ModelProto:
     """Nodes one after the other, x -> y; with `functions` each has its decoy body."""
     nodes, constants = [], []
     for i, case in enumerate(cases):
@@ -149,26 +158,28 @@ def open_session(
     library: Path,
     model: onnx.ModelProto,
     door: Door = "provider",
+    options: dict[str, str] | None = None,
     *,
     intra_op_threads: int = 2,
+    parallel_nodes: bool = False,
     config: dict[str, str] | None = None,
-    **options: str,
 ) -> onnxruntime.InferenceSession:
     """A session through one door, strict unless `options` say otherwise."""
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = intra_op_threads
     session_options.log_severity_level = 4
+    if parallel_nodes:
+        session_options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+        session_options.inter_op_num_threads = 4
     for key, value in (config or {}).items():
         session_options.add_session_config_entry(key, value)
     if door != "provider":
         session_options.register_custom_ops_library(str(library))
     if door != "custom_ops":
-        session_options.add_provider_for_devices(devices(library), {"strict": "1", **options})
+        session_options.add_provider_for_devices(devices(library), {"strict": "1"} | (options or {}))
     return onnxruntime.InferenceSession(model.SerializeToString(), session_options)
 
 
 def run(session: onnxruntime.InferenceSession, x: Array) -> Array:
     (y,) = session.run(None, {"x": x})
     return np.asarray(y)
-
-

@@ -43,12 +43,14 @@ def test_metadata_of_the_device(fastep_library: Path) -> None:
 @pytest.mark.parametrize("options", [{}, OPTIONS, {"threads": "4096"}, {"max_tier": "scalar", "strict": "1"}])
 def test_good_options(fastep_library: Path, options: dict[str, str]) -> None:
     x = case().x(2, 3)
-    assert np.array_equal(doors.run(doors.open_session(fastep_library, model(), **options), x), case().expected(x))
+    assert np.array_equal(
+        doors.run(doors.open_session(fastep_library, model(), options=options), x), case().expected(x)
+    )
 
 
 def test_an_unknown_option_lists_the_known_ones(fastep_library: Path) -> None:
     with pytest.raises(Exception, match="FastEPExecutionProvider: unknown option 'thread'; the options are:") as info:
-        doors.open_session(fastep_library, model(), thread="2")
+        doors.open_session(fastep_library, model(), options={"thread": "2"})
     for key, default in OPTIONS.items():
         assert f"{key} (default {default}): " in str(info.value)
 
@@ -69,14 +71,16 @@ def test_an_unknown_option_lists_the_known_ones(fastep_library: Path) -> None:
 def test_bad_values(fastep_library: Path, key: str, value: str, expected: str) -> None:
     """An exception, although ONNX Runtime's Python package would go on without a provider that it cannot create."""
     with pytest.raises(Exception, match=f"option '{key}': expected {expected}, found '{value}'"):
-        doors.open_session(fastep_library, model(), **{key: value})
+        doors.open_session(fastep_library, model(), options={key: value})
 
 
 def test_options_of_others_are_not_ours(fastep_library: Path) -> None:
     doors.open_session(fastep_library, model(), config={"ep.otherexecutionprovider.thread": "2"})
 
 
-def run_python(library: Path, code: str, python: str = sys.executable, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_python(
+    library: Path, code: str, python: str = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """`code` in a process of its own, where `library` is its path; it prints what it found as JSON."""
     prelude = f"import json, onnxruntime\nlibrary = {str(library)!r}\n"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("FASTEP_")}
@@ -117,7 +121,8 @@ def test_bad_environment(fastep_library: Path, variable: str, value: str, expect
 def test_the_environment_only_lowers_the_tier(fastep_library: Path) -> None:
     code = """
 onnxruntime.register_execution_provider_library("fastep", library)
-print(json.dumps([d.ep_metadata["tier"] for d in onnxruntime.get_ep_devices() if d.ep_name == "FastEPExecutionProvider"]))
+devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == "FastEPExecutionProvider"]
+print(json.dumps([device.ep_metadata["tier"] for device in devices]))
 """
     for limit, expected in [("scalar", "scalar"), ("amx", None)]:
         done = run_python(fastep_library, code, FASTEP_MAX_TIER=limit)
@@ -134,14 +139,17 @@ def test_log_levels(
     for door in doors.DOORS[:2]:
         doors.open_session(fastep_library, doors.chain_model([case()], functions=door == "provider"), door)
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("[fastep]")]
-    debug = [line for line in lines if line.startswith("[fastep] debug: node 'linear0' (fastep::QLinear_relu_u8_sparse): N 40, K 24, ")]
+    node = "[fastep] debug: node 'linear0' (fastep::QLinear_relu_u8_sparse): N 40, K 24, "
+    debug = [line for line in lines if line.startswith(node)]
     info = [line for line in lines if line.startswith("[fastep] info: takes 1 of 1 fastep nodes, tier ")]
     assert len(debug) == (2 if level == "debug" else 0)
     assert bool(info) == (level in {"debug", "info"})
     assert len(debug) + len(info) == len(lines)
 
 
-def test_messages_go_to_the_session_log(fastep_library: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_go_to_the_session_log(
+    fastep_library: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("FASTEP_LOG", raising=False)
     session_options = onnxruntime.SessionOptions()
     session_options.log_severity_level = 1
@@ -155,7 +163,8 @@ def test_a_runtime_below_the_floor_is_refused(fastep_library: Path) -> None:
     python = os.environ.get("FASTEP_OLD_PYTHON")
     if python is None:
         pytest.skip("FASTEP_OLD_PYTHON is not set: a Python with an onnxruntime below 1.23, for example 1.22.1")
-    version = subprocess.check_output([python, "-c", "import onnxruntime; print(onnxruntime.__version__)"], text=True).strip()
+    ask = [python, "-c", "import onnxruntime; print(onnxruntime.__version__)"]
+    version = subprocess.check_output(ask, text=True).strip()
     assert tuple(map(int, version.split(".")[:2])) < (1, 23), f"{python} has onnxruntime {version}"
     done = run_python(fastep_library, REFUSED_BY_BOTH_DOORS, python)
     assert done.returncode == 0, done.stderr

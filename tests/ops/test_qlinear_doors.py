@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import helper
+
 from pyfastep.passes.ops import qlinear
 
 from . import doors
@@ -22,9 +26,9 @@ def door(request: pytest.FixtureRequest) -> Door:
     return value
 
 
-def open_case(library: Path, case: Case, door: Door, **options: str) -> onnxruntime.InferenceSession:
+def open_case(library: Path, case: Case, door: Door, options: dict[str, str] | None = None) -> Any:
     # Without functions only the custom ops know the node; with them the decoy body would show in the result.
-    return doors.open_session(library, doors.chain_model([case], functions=door == "provider"), door, **options)
+    return doors.open_session(library, doors.chain_model([case], functions=door == "provider"), door, options)
 
 
 def assert_same(found: Array, expected: Array) -> None:
@@ -47,7 +51,8 @@ def test_the_cases_can_fail(fastep_library: Path) -> None:
     expected = case.expected(x)
     assert len(np.unique(expected)) > 50
     assert np.mean((expected > 0) & (expected < 255)) > 0.5
-    plain = onnxruntime.InferenceSession(doors.chain_model([case]).SerializeToString(), providers=["CPUExecutionProvider"])
+    model = doors.chain_model([case]).SerializeToString()
+    plain = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     assert np.array_equal(doors.run(plain, x), np.ones_like(expected))
 
 
@@ -139,12 +144,32 @@ def test_concurrent_runs_of_one_session(fastep_library: Path, door: Door, config
     assert not wrong
 
 
+def test_independent_nodes_at_the_same_time(fastep_library: Path, door: Door) -> None:
+    """In parallel execution mode nodes of one Run overlap: scratch memory belongs to one execution of one node."""
+    case = doors.make_case("QLinear_gelu_u8_sparse", 150, 90)
+    model = doors.chain_model([case], functions=door == "provider")
+    first = model.graph.node[0]
+    model.graph.ClearField("output")
+    for i in range(6):
+        node = onnx.NodeProto()
+        node.CopyFrom(first)
+        node.name, node.input[0], node.output[0] = f"linear{i}", f"x{i}", f"y{i}"
+        model.graph.node.append(node)
+        model.graph.input.append(helper.make_tensor_value_info(f"x{i}", onnx.TensorProto.UINT8, ["B", "S", 90]))
+        model.graph.output.append(helper.make_tensor_value_info(f"y{i}", onnx.TensorProto.UINT8, ["B", "S", 150]))
+    del model.graph.node[0], model.graph.input[0]
+    session = doors.open_session(fastep_library, model, door, parallel_nodes=True)
+    inputs = {f"x{i}": case.x(3, 20 + i, seed=i) for i in range(6)}
+    for _ in range(20):
+        for x, y in zip(inputs.values(), session.run(None, inputs), strict=True):
+            assert_same(np.asarray(y), case.expected(x))
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_change_nothing(fastep_library: Path, door: Door, threads: int) -> None:
     case = doors.make_case("QLinear_gelu_u8_sparse", 200, 120)
     model = doors.chain_model([case], functions=door == "provider")
-    hint = {} if door == "custom_ops" else {"threads": str(threads)}
-    session = doors.open_session(fastep_library, model, door, intra_op_threads=threads, **hint)
+    session = doors.open_session(fastep_library, model, door, {"threads": str(threads)}, intra_op_threads=threads)
     x = case.x(5, 50)
     assert_same(doors.run(session, x), case.expected(x))
 
@@ -154,7 +179,7 @@ def test_every_tier_gives_the_same_bits(fastep_library: Path) -> None:
     case = doors.make_case("QLinear_gelutanh_u8_sparse", 130, 77)
     x = case.x(4, 33)
     for tier in tiers:
-        assert_same(doors.run(open_case(fastep_library, case, "provider", max_tier=tier), x), case.expected(x))
+        assert_same(doors.run(open_case(fastep_library, case, "provider", {"max_tier": tier}), x), case.expected(x))
 
 
 def test_wrong_features_fail_the_run_and_not_the_session(fastep_library: Path, door: Door) -> None:
@@ -163,6 +188,50 @@ def test_wrong_features_fail_the_run_and_not_the_session(fastep_library: Path, d
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "K"  # so that ONNX Runtime lets any size pass
     session = doors.open_session(fastep_library, model, door)
     x = case.x(2, 3)
-    with pytest.raises(Exception, match=r"node 'linear0' .*input 0 'x': expected shape \[\.\.\., 24\], found \[2, 3, 23\]"):
+    expected = r"node 'linear0' .*input 0 'x': expected shape \[\.\.\., 24\], found \[2, 3, 23\]"
+    with pytest.raises(Exception, match=expected):
         doors.run(session, x[..., :23])
     assert_same(doors.run(session, x), case.expected(x))
+
+
+@pytest.mark.parametrize(
+    ("leading", "expected"),
+    [
+        (("B", "S"), ["B", "S", 33]),
+        ((2, 3), [2, 3, 33]),
+        (("B",), ["B", 33]),
+        ((), [33]),
+        ((None, "S"), [None, "S", 33]),
+    ],
+)
+@pytest.mark.parametrize("with_custom_ops", doors.DOORS[1:])
+def test_shape_inference(
+    fastep_library: Path,
+    with_custom_ops: Door,
+    leading: tuple[str | int | None, ...],
+    expected: list[str | int | None],
+) -> None:
+    """Without custom ops ONNX Runtime infers shapes from the function body."""
+    model = doors.chain_model([doors.make_case("QLinear_u8")], leading, functions=False)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    found = doors.open_session(fastep_library, model, with_custom_ops).get_outputs()[0].shape
+    assert len(found) == len(expected)
+    for size, wanted in zip(found, expected, strict=True):
+        # An unknown dimension may get a name, but not that of another one.
+        assert size == wanted or (wanted is None and found.count(size) == 1)
+
+
+def test_unknown_dimensions_are_not_taken_for_equal(fastep_library: Path, door: Door) -> None:
+    """Two nodes on inputs of unknown sizes; their results are joined, which needs the sizes apart."""
+    case = doors.make_case("QLinear_u8", 20, 24)
+    model = doors.chain_model([case], (None, None), functions=door == "provider")
+    second = onnx.NodeProto()
+    second.CopyFrom(model.graph.node[0])
+    second.input[0], second.output[0], second.name = "x2", "y2", "second"
+    model.graph.node[0].output[0] = "y1"
+    model.graph.node.extend([second, helper.make_node("Concat", ["y1", "y2"], ["y"], axis=1)])
+    model.graph.input.append(helper.make_tensor_value_info("x2", onnx.TensorProto.UINT8, [None, None, 24]))
+    session = doors.open_session(fastep_library, model, door)
+    x, x2 = case.x(2, 3), case.x(2, 5, seed=2)
+    expected = np.concatenate([case.expected(x), case.expected(x2)], axis=1)
+    assert_same(np.asarray(session.run(None, {"x": x, "x2": x2})[0]), expected)
