@@ -6,8 +6,8 @@
 //   vpdpbusd ymm                               p01, 5       FP01, 4
 //   vpunpck*, ymm                              p15, 1       FP12, 1
 //   vpbroadcastd ymm, m32                      load         load
-// (Agner Fog, "Instruction tables"; uops.info.) Two per cycle of latency 5 want ten sums in flight; with the inputs, 16 registers
-// hold twelve (4 x 4 blocks, 24 tokens) or eight.
+// (Agner Fog, "Instruction tables"; uops.info.) Two per cycle of latency 5 want ten sums in flight; with the inputs, 16
+// registers hold twelve (4 x 4 blocks, 24 tokens) or eight.
 
 #include "kernels/generic/ymm_pack.h"
 #include "kernels/generic/ymm_product.h"
@@ -20,7 +20,8 @@ struct AvxVnniDot {
   using Weights = __m256i;
   using Lhs = __m256i;
   // dense, 1x4, 2x4, 4x4, 8x4, 4x1
-  static constexpr int kVectors[kRhsKinds] = {1, 8, 4, 2, 1, 2};
+  static constexpr int kRows[kRhsKinds] = {4, 1, 2, 4, 4, 4};
+  static constexpr int kVectors[kRhsKinds] = {3, 8, 6, 3, 3, 2};
 
   static FASTEP_INLINE Weights LoadWeights(const Value* w) {
     int32_t quad;
@@ -30,29 +31,35 @@ struct AvxVnniDot {
 
   static FASTEP_INLINE Lhs LoadQuad(const uint8_t* x) { return LoadYmm(x); }
 
-  // Widened to 16 bits the four inputs are a | b << 8 and c | d << 8; vpmovzxbw leaves tokens 0-3, 8-11 in the low lane and
-  // 4-7, 12-15 in the high one (see PackPlanar).
+  template <PlanarRun kRun>
   static FASTEP_INLINE void LoadPlanar(const uint8_t* const (&input)[4], Lhs (&out)[2]) {
-    __m256i x[4];
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) x[c] = _mm256_cvtepu8_epi16(LoadXmm(input[c]));
-    const __m256i ab = _mm256_or_si256(x[0], _mm256_slli_epi16(x[1], 8));
-    const __m256i cd = _mm256_or_si256(x[2], _mm256_slli_epi16(x[3], 8));
+    const __m256i ab = Interleave<kRun>(input[0], input[1]);
+    const __m256i cd = Interleave<kRun>(input[2], input[3]);
     out[0] = _mm256_unpacklo_epi16(ab, cd);
     out[1] = _mm256_unpackhi_epi16(ab, cd);
+  }
+
+  // a0 b0 a1 b1 ... of 16 tokens.
+  template <PlanarRun kRun>
+  static FASTEP_INLINE __m256i Interleave(const uint8_t* a, const uint8_t* b) {
+    if constexpr (kRun == PlanarRun::kLongLow) return _mm256_unpacklo_epi8(LoadYmm(a), LoadYmm(b));
+    if constexpr (kRun == PlanarRun::kLongHigh) return _mm256_unpackhi_epi8(LoadYmm(a), LoadYmm(b));
+    const __m256i high = _mm256_slli_epi16(_mm256_cvtepu8_epi16(LoadXmm(b)), 8);
+    return _mm256_or_si256(_mm256_cvtepu8_epi16(LoadXmm(a)), high);
   }
 
   static FASTEP_INLINE I32x8 Accumulate(I32x8 acc, Lhs x, Weights w) { return _mm256_dpbusd_avx_epi32(acc, x, w); }
 };
 
-constexpr Blocking kBlocking = {32, 256};  // 32 KB of activations
+constexpr Blocking kBlocking = {48, 192};  // 36 KB of activations
+constexpr Blocking kGather = {32, 256};
 constexpr Blocking kWide = {64, 128};
 
 constexpr KernelTable kTable = {
     /*tier=*/2,
     /*value_bytes=*/1,
     /*planar_row_bytes=*/0,
-    /*blocking=*/{kBlocking, kWide, kBlocking, kBlocking, kBlocking, kBlocking},
+    /*blocking=*/{kBlocking, kWide, kBlocking, kBlocking, kBlocking, kGather},
     /*product=*/
     {Product<AvxVnniDot, RhsKind::kDense>, Product<AvxVnniDot, RhsKind::k1x4>, Product<AvxVnniDot, RhsKind::k2x4>,
      Product<AvxVnniDot, RhsKind::k4x4>, Product<AvxVnniDot, RhsKind::k8x4>, Product<AvxVnniDot, RhsKind::k4x1>},

@@ -21,6 +21,15 @@ FASTEP_INLINE void StoreYmm(void* p, __m256i x) { _mm256_storeu_si256(static_cas
 FASTEP_INLINE __m128i LoadXmm(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 FASTEP_INLINE void StoreXmm(void* p, __m128i x) { _mm_storeu_si128(static_cast<__m128i*>(p), x); }
 
+// How a planar tile orders the tokens of one input, such that interleaving inside 128-bit lanes leaves natural order.
+// In a run of 32 the low halves of both lanes hold the first 16 tokens and the high halves the others; what is left of
+// a tile is a run of 16:
+//   32   0-3  8-11 16-19 24-27 | 4-7  12-15 20-23 28-31
+//   16   0-3  8-11  4-7  12-15
+// A kernel reads 16 tokens at a time: half of a long run, or a short run.
+enum class PlanarRun { kLongLow, kLongHigh, kShort };
+constexpr int kLongRun = 32;
+
 // The vector of kernels/generic/gelu.h.
 struct YmmOps {
   using F32 = F32x8;

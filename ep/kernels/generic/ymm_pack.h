@@ -1,4 +1,5 @@
-// Between row-major tensors and tiles (256-bit tiers). Everything is a transposition of 8 x 8 words of 32 bits; edges go word by word.
+// Between row-major tensors and tiles (256-bit tiers). Everything is a transposition of 8 x 8 words of 32 bits; edges
+// go word by word.
 #pragma once
 
 #include "kernels/generic/ymm_ops.h"
@@ -94,24 +95,48 @@ FASTEP_INLINE void SplitInputs(const __m128i (&quads)[4], __m128i (&out)[4]) {
   out[3] = _mm_unpackhi_epi64(hi01, hi23);
 }
 
-// Inside each run of 16 tokens the order is 0-3, 8-11, 4-7, 12-15: interleaving 128-bit lanes then gives natural order.
+// Eight quads of 16 tokens, as vectors of four tokens: out[q][i] = tokens 4i to 4i + 3.
+FASTEP_INLINE void LoadTokenFours(const LhsSource& src, int32_t token, int32_t quad, __m128i (&out)[8][4]) {
+  __m256i first[8], second[8];
+  LoadQuads(src, token, quad, first);
+  LoadQuads(src, token + 8, quad, second);
+#pragma GCC unroll 8
+  for (int q = 0; q < 8; ++q) {
+    out[q][0] = _mm256_castsi256_si128(first[q]);
+    out[q][1] = _mm256_extracti128_si256(first[q], 1);
+    out[q][2] = _mm256_castsi256_si128(second[q]);
+    out[q][3] = _mm256_extracti128_si256(second[q], 1);
+  }
+}
+
+// One quad, 16 tokens in the order of `fours`, to four rows of a planar tile.
+FASTEP_INLINE void StoreInputs(const __m128i (&fours)[4], int32_t row_bytes, uint8_t* out) {
+  __m128i inputs[4];
+  SplitInputs(fours, inputs);
+  for (int c = 0; c < 4; ++c) StoreXmm(out + static_cast<size_t>(c) * row_bytes, inputs[c]);
+}
+
+// The order of the tokens: PlanarRun.
 void PackPlanar(const uint8_t* x, size_t stride_bytes, int32_t m, int32_t k, int32_t quad_begin, int32_t quad_end,
                 int32_t tokens, uint8_t flip, uint8_t* out) {
   const LhsSource src = {x, stride_bytes, m, k, flip};
   for (int32_t quad = quad_begin; quad < quad_end; quad += 8) {
     const int32_t quads = quad_end - quad < 8 ? quad_end - quad : 8;
-    for (int32_t token = 0; token < tokens; token += 16) {
-      __m256i first[8], second[8];
-      LoadQuads(src, token, quad, first);
-      LoadQuads(src, token + 8, quad, second);
+    for (int32_t token = 0; token < tokens;) {
+      const bool is_long = token + kLongRun <= tokens;
+      __m128i lo[8][4], hi[8][4];
+      LoadTokenFours(src, token, quad, lo);
+      if (is_long) LoadTokenFours(src, token + 16, quad, hi);
       for (int32_t q = 0; q < quads; ++q) {
-        const __m128i in[4] = {_mm256_castsi256_si128(first[q]), _mm256_castsi256_si128(second[q]),
-                               _mm256_extracti128_si256(first[q], 1), _mm256_extracti128_si256(second[q], 1)};
-        __m128i inputs[4];
-        SplitInputs(in, inputs);
         uint8_t* to = out + static_cast<size_t>(quad + q - quad_begin) * 4 * tokens + token;
-        for (int c = 0; c < 4; ++c) StoreXmm(to + static_cast<size_t>(c) * tokens, inputs[c]);
+        if (is_long) {
+          StoreInputs({lo[q][0], lo[q][2], hi[q][0], hi[q][2]}, tokens, to);
+          StoreInputs({lo[q][1], lo[q][3], hi[q][1], hi[q][3]}, tokens, to + 16);
+        } else {
+          StoreInputs({lo[q][0], lo[q][2], lo[q][1], lo[q][3]}, tokens, to);
+        }
       }
+      token += is_long ? kLongRun : 16;
     }
   }
 }

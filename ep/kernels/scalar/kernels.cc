@@ -79,8 +79,8 @@ void StoreRow(const ProductArgs& args, int32_t row, int32_t out_row, const int32
 // ---- Products ----
 
 void BeginRow(const ProductArgs& args, int32_t row, int32_t out_row, int32_t* acc) {
-  const int32_t* partial = args.partial + static_cast<size_t>(out_row) * args.tokens;
-  for (int32_t t = 0; t < args.tokens; ++t) acc[t] = args.first ? args.epilogue->acc_init[row] : partial[t];
+  const size_t at = static_cast<size_t>(out_row) * args.tokens;
+  for (int32_t t = 0; t < args.tokens; ++t) acc[t] = args.first ? args.epilogue->acc_init[row] : args.partial[at + t];
 }
 
 void EndRow(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc) {
