@@ -40,7 +40,7 @@ def _session_options(threads: int) -> Any:
     options = _ep.import_onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # the report tells what fails
     # Threads spin within a call, as they do by default, but not on into the next engine's turn.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options

@@ -6,8 +6,9 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,66 +23,96 @@ if TYPE_CHECKING:
 
 _LEAST_WIDTH = 120  # a narrower terminal wraps lines rather than losing figures
 
+_Model = Annotated[Path, typer.Argument(help="The model that every --engine runs.")]
+_Models = Annotated[
+    list[str] | None,
+    typer.Argument(help="Further rows: name=path or path on stock ONNX Runtime, engine:name=path on another."),
+]
+_Engine = Annotated[
+    list[str] | None, typer.Option("--engine", "-e", help="fastep, fastep-customop, ort. (default: fastep,ort)")
+]
+_Batch = Annotated[list[str] | None, typer.Option("--batch", "-b", help="Sequences per call. (default: 1)")]
+_Length = Annotated[list[str] | None, typer.Option("--length", "-l", help="Tokens per sequence. (default: 128)")]
+_Threads = Annotated[list[str] | None, typer.Option("--threads", "-t", help="Threads per call. (default: 1)")]
+_Baseline = Annotated[str | None, typer.Option(help="The row to compare with. (default: ort)")]
+_Repeats = Annotated[int, typer.Option(help="Measured calls per row.")]
+_Warmup = Annotated[int, typer.Option(help="Calls before that.")]
+_Seconds = Annotated[float, typer.Option(help="Time limit per combination.")]
+_Seed = Annotated[int, typer.Option(help="Of the random inputs.")]
+_LeastCosine = Annotated[float, typer.Option(help="Rows whose outputs are less like the baseline's are not compared.")]
+
+
+class Form(str, Enum):
+    """How the figures are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+_Markdown = Annotated[bool, typer.Option("--markdown", help="Print a markdown table.")]
+
 
 def bench(
-    model: Annotated[Path, typer.Argument(help="The model that every --engine runs.")],
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(help="Further rows: name=path or path on stock ONNX Runtime, engine:name=path on another."),
-    ] = None,
-    engine: Annotated[
-        list[str] | None, typer.Option("--engine", "-e", help="fastep, fastep-customop, ort. [default: fastep,ort]")
-    ] = None,
-    batch: Annotated[list[str] | None, typer.Option("--batch", "-b", help="Sequences per call. [default: 1]")] = None,
-    length: Annotated[
-        list[str] | None, typer.Option("--length", "-l", help="Tokens per sequence. [default: 128]")
-    ] = None,
-    threads: Annotated[list[str] | None, typer.Option("--threads", "-t", help="Threads per call. [default: 1]")] = None,
-    baseline: Annotated[str | None, typer.Option(help="The row to compare with. [default: ort]")] = None,
-    repeats: Annotated[int, typer.Option(help="Measured calls per row.")] = 30,
-    warmup: Annotated[int, typer.Option(help="Calls before that.")] = 3,
-    seconds: Annotated[float, typer.Option(help="Time limit per combination.")] = 20.0,
-    seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
-    least_cosine: Annotated[
-        float, typer.Option(help="Rows whose outputs are less like the baseline's are not compared.")
-    ] = 0.7,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a markdown table.")] = False,
+    model: _Model,
+    models: _Models = None,
+    engine: _Engine = None,
+    batch: _Batch = None,
+    length: _Length = None,
+    threads: _Threads = None,
+    baseline: _Baseline = None,
+    repeats: _Repeats = 30,
+    warmup: _Warmup = 3,
+    seconds: _Seconds = 20.0,
+    seed: _Seed = 0,
+    least_cosine: _LeastCosine = 0.7,
+    as_json: _Json = False,
+    as_csv: _Csv = False,
+    as_markdown: _Markdown = False,
 ) -> None:
     """Measure latency: engines take turns on the same inputs. Every list is comma-separated, or the option repeated."""
+    form = _form(as_json, as_csv, as_markdown)
+    report = _measure(
+        model,
+        engines=_words(engine, "fastep,ort"),
+        models=models or (),
+        batches=_numbers("--batch", batch, "1"),
+        lengths=_numbers("--length", length, "128"),
+        threads=_numbers("--threads", threads, "1"),
+        baseline=baseline,
+        repeats=repeats,
+        warmup=warmup,
+        seconds=seconds,
+        seed=seed,
+        least_cosine=least_cosine,
+    )
+    _print(report, form)
+
+
+def _form(as_json: bool, as_csv: bool, as_markdown: bool) -> Form:
+    wanted = {Form.JSON: as_json, Form.CSV: as_csv, Form.MARKDOWN: as_markdown}
+    chosen = [form for form, given in wanted.items() if given]
+    if len(chosen) > 1:
+        raise FastEPError("--json, --csv and --markdown exclude each other", remedy="give one of them")
+    return chosen[0] if chosen else Form.TABLE
+
+
+def _measure(model: Path, **arguments: Any) -> BenchReport:
     from pyfastep.bench import benchmark
 
-    if as_json + as_csv + as_markdown > 1:
-        raise FastEPError("--json, --csv and --markdown exclude each other", remedy="give one of them")
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("opening sessions", total=None)
-        report = benchmark(
-            model,
-            engines=_words(engine, "fastep,ort"),
-            models=models or (),
-            batches=_numbers("--batch", batch, "1"),
-            lengths=_numbers("--length", length, "128"),
-            threads=_numbers("--threads", threads, "1"),
-            baseline=baseline,
-            repeats=repeats,
-            warmup=warmup,
-            seconds=seconds,
-            seed=seed,
-            least_cosine=least_cosine,
-            progress=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
-        )
+
+        def show(done: int, total: int, text: str) -> None:
+            progress.update(task, completed=done, total=total, description=text)
+
+        report = benchmark(model, progress=show, **arguments)
     if all(row.median_ms is None for row in report.measurements):
         raise FastEPError(f"nothing could be measured: {'; '.join(report.problems)}")
-    if as_json:
-        typer.echo(report.to_json())
-    elif as_csv:
-        typer.echo(report.to_csv(), nl=False)
-    elif as_markdown:
-        typer.echo(report.to_markdown())
-    else:
-        console = Console(highlight=False)
-        _print(report, Console(highlight=False, soft_wrap=True, width=max(console.width, _LEAST_WIDTH)))
+    return report
 
 
 def _words(given: Sequence[str] | None, default: str) -> list[str]:
@@ -96,7 +127,16 @@ def _numbers(option: str, given: Sequence[str] | None, default: str) -> list[int
     return [int(word) for word in words]
 
 
-def _print(report: BenchReport, console: Console) -> None:
+def _print(report: BenchReport, form: Form) -> None:
+    if form is Form.TABLE:
+        width = max(Console().width, _LEAST_WIDTH)
+        _print_table(report, Console(highlight=False, soft_wrap=True, width=width))
+    else:
+        texts = {Form.JSON: report.to_json, Form.CSV: report.to_csv, Form.MARKDOWN: report.to_markdown}
+        typer.echo(texts[form]().rstrip("\n"))
+
+
+def _print_table(report: BenchReport, console: Console) -> None:
     from pyfastep.bench.result import COLUMNS
 
     table = Table(title=shlex.join(["fastep", *sys.argv[1:]]), title_justify="left")
