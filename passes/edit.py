@@ -11,6 +11,11 @@ import onnx_ir as ir
 from .match.constants import is_default_domain
 
 
+def set_type(value: ir.Value, dtype: ir.DataType) -> None:
+    """Declares an element type. Without a shape nothing is declared: onnx.checker accepts both or neither."""
+    value.type = None if value.shape is None else ir.TensorType(dtype)
+
+
 def insert(
     before: ir.Node,
     op_type: str,
@@ -37,7 +42,7 @@ def insert(
     output = ir.Value(name=f"{name}_output", shape=like.shape)
     dtype = dtype or like.dtype
     if dtype is not None:
-        output.type = ir.TensorType(dtype)
+        set_type(output, dtype)
     converted = ir.convenience.convert_attributes(attributes or {})
     node = ir.Node(domain, op_type, inputs, converted, outputs=[output], name=name)
     graph = before.graph
@@ -60,6 +65,8 @@ def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.V
 def replace(old: ir.Value, new: ir.Value) -> None:
     """Lets every reader of `old` read `new`, which takes over its name and its place among the outputs of the graph."""
     name = old.name
+    if old.is_graph_output():
+        new.shape, new.type = old.shape, old.type  # as the model declares it
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     old.name = f"{name}_replaced"
     new.name = name

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .base import CountingPass, Refusal
-from .edit import add_initializer, opset_of, remove_dead, replace
+from .edit import add_initializer, opset_of, remove_dead, replace, set_type
 from .match.constants import Array, constant, is_op
 from .match.linear import Linear, match_linear, weight_input
 from .match.quantizers import quantizers_of
@@ -145,7 +145,9 @@ def _bytes_in_file(value: ir.Value) -> int:
 
 def _output_like(linear: Linear) -> ir.Value:
     dtype = ir.DataType.FLOAT if linear.y_scale is None else ir.DataType.from_numpy(linear.y_scale.zero_point.dtype)
-    return ir.Value(name=f"{linear.node.name}/y", type=ir.TensorType(dtype), shape=linear.y.shape)
+    output = ir.Value(name=f"{linear.node.name}/y", shape=linear.y.shape)
+    set_type(output, dtype)
+    return output
 
 
 def _take_over(linear: Linear, result: ir.Value) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from .base import CountingPass
-from .edit import insert, remove_dead, replace, top_level
+from .edit import insert, remove_dead, replace, set_type, top_level
 from .match.constants import is_op
 from .match.linear import match_linear, weight_input
 from .match.quantizers import Scale, quantizers_of, scale_of
@@ -108,7 +108,9 @@ def _rebuild(value: ir.Value, scale: Scale) -> ir.Value:
         return node.inputs[0]
     sources = [_rebuild(source, scale) for source in _data_inputs(node)]
     dtype = ir.DataType.from_numpy(scale.zero_point.dtype)
-    outputs = [ir.Value(name=f"{o.name}_quantized", type=ir.TensorType(dtype), shape=o.shape) for o in node.outputs]
+    outputs = [ir.Value(name=f"{output.name}_quantized", shape=output.shape) for output in node.outputs]
+    for output in outputs:
+        set_type(output, dtype)
     inputs = [*sources, *node.inputs[len(sources) :]]
     moved = ir.Node(
         node.domain, node.op_type, inputs, node.attributes.values(), outputs=outputs, name=f"{node.name}_quantized"
@@ -151,7 +153,7 @@ def _move_up(quantizer: ir.Node, ends: set[ir.Value]) -> bool:
         moved.producer().attributes.update(quantizer.attributes)  # type: ignore[union-attr]
         node.replace_input_with(index, moved)
     for output in node.outputs:
-        output.type = ir.TensorType(dtype)
+        set_type(output, dtype)
         for old in quantizers_of(output):
             if old.outputs[0].is_graph_output():
                 replace(old.outputs[0], output)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .base import CountingPass
-from .edit import add_initializer, top_level
+from .edit import add_initializer, set_type, top_level
 from .match.constants import is_op
 from .match.linear import match_linear, weight_input
 from .match.quantizers import Scale, quantizers_of, scale_of
@@ -65,7 +65,7 @@ def _shift(graph: ir.Graph, quantizer: ir.Node, scale: Scale) -> None:
     zero_point = add_initializer(graph, f"{quantizer.name}/zero_point", shifted)
     factor = add_initializer(graph, f"{quantizer.name}/scale", scale.scale)
     output = quantizer.outputs[0]
-    output.type = ir.TensorType(ir.DataType.UINT8)
+    set_type(output, ir.DataType.UINT8)
     quantizer.attributes.pop("output_dtype", None)
     for node in (quantizer, *{id(use.node): use.node for use in output.uses()}.values()):
         node.resize_inputs(3)

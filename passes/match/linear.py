@@ -139,10 +139,11 @@ def _check_dimensions(node: ir.Node, x: ir.Value, weight: QuantizedWeight) -> No
     """Raises ConversionError where the graph itself says that the product cannot run."""
     k, n = weight.values.shape
     where = f"node '{node.name}'"
-    last = x.shape[-1] if x.shape is not None and len(x.shape) else None
-    if isinstance(last, int) and last != k:
-        problem = f"the activations have {last} features, the weights expect {k}"
-        raise ConversionError(problem, node=where, remedy="the model is inconsistent: export it again")
+    for value in (x, node.inputs[0]):
+        last = value.shape[-1] if value is not None and value.shape is not None and len(value.shape) else None
+        if isinstance(last, int) and last != k:
+            problem = f"the activations have {last} features, the weights expect {k}"
+            raise ConversionError(problem, node=where, remedy="the model is inconsistent: export it again")
     for what, parameter in (("scales", weight.scale), ("zero points", weight.zero_point)):
         if parameter.ndim and parameter.size != n:
             problem = f"{parameter.size} weight {what} for {n} outputs"
