@@ -34,7 +34,8 @@ constexpr int kMaxTileTokens = 64;
 constexpr int kRowStep = 16;
 
 // Packed weights of one K-block of one layer. Row groups are of RowsPerGroup(kind) outputs: dense 8, Rx4 R, 4x1 4.
-// index and values are 64-byte aligned at block 0 and may be read (not used) up to 64 bytes past their ends.
+// index and values are 64-byte aligned at block 0 and may be read (not used) up to 64 bytes past their ends, group_ptr
+// one element past its end.
 struct RhsView {
   const uint32_t* group_ptr;  // [groups + 1] first block of each row group, counted from `index` and `values`
                               // (dense: null, every group has k_quads blocks)
@@ -48,10 +49,11 @@ struct RhsView {
 };
 
 enum class OutputKind : int {
-  kInt32 = 0,    // i32 [rows][tokens]: the accumulators (before the epilogue, after acc_init)
-  kQuantU8 = 1,  // u8 quad layout [rows/4][tokens][4]
-  kQuantS8 = 2,  // s8 quad layout
-  kFloat = 3,    // f32 [rows][tokens]
+  kInt32 = 0,     // i32 [rows][tokens]: the accumulators (before the epilogue, after acc_init)
+  kQuantU8 = 1,   // u8 quad layout [rows/4][tokens][4]
+  kQuantS8 = 2,   // s8 quad layout
+  kFloat = 3,     // f32 [rows][tokens]
+  kResidual = 4,  // f32 [rows][tokens], added to what `out` holds: out += fma(acc, scale, bias); no activation
 };
 
 // y = epilogue(acc); all arrays start at output row 0 of the layer and are padded to kRowStep.
@@ -68,7 +70,15 @@ struct Epilogue {
   // otherwise.
   const int32_t* rhs_zero_point;  // [N]
   const int32_t* token_sum;       // [tokens] of this tile: sum_k (x - x_zero_point)
+  // Not null: takes the place of `scale`, one factor per token instead of one per row; no activation. Only for tiers
+  // that list kTokenScaleEpilogue.
+  const float* token_scale = nullptr;  // [tokens] of this tile
 };
+
+// Epilogues beyond those of a single linear, as bits of KernelTable::extras; without one the driver finishes in a
+// second pass.
+constexpr uint32_t kResidualEpilogue = 1;    // OutputKind::kResidual
+constexpr uint32_t kTokenScaleEpilogue = 2;  // Epilogue::token_scale
 
 // One call: one tile of tokens, one K-block, row groups [group_begin, group_end).
 struct ProductArgs {
@@ -91,6 +101,122 @@ struct Blocking {
                     // cache
 };
 constexpr int kMaxBlockQuads = 1024;  // so that an index fits 16 bits
+
+// ---- Kernels of an encoder's other ops ----
+//
+// Tiles as above. A float tile is f32 [rows][tokens], rows padded to kRowStep; what stands in padding rows and in lanes
+// without a token means nothing, but is readable. Everything is vertical: a lane is a token, and no lane depends on
+// another. All arrays that are indexed by token are 64-byte aligned at the tile's first token.
+
+// Features per run of LayerNorm statistics; the last run of a layer may be shorter.
+constexpr int kNormRun = 32;
+
+// y = (z - mean) * rstd * gamma + beta of rows [row_begin, row_end); pointers are those of row 0.
+struct LayerNormArgs {
+  const float* z;      // [features][tokens]
+  const float* stats;  // what layer_norm_stats wrote: [ceil(features / kNormRun)][2][tokens]
+  int32_t features;
+  int32_t tokens;
+  int32_t row_begin, row_end;  // multiples of 4; row_end may reach the padding
+  float epsilon;
+  const float* gamma;  // [features], padded with zeros to kRowStep
+  const float* beta;
+  float* y;    // [features][tokens], may be z; null: not wanted
+  uint8_t* q;  // quad tile of clamp(rne(fma(y, out_scale, out_zero_point)), lo, hi) ^ flip; null: not wanted
+  float out_scale, out_zero_point;
+  int32_t lo, hi;  // 0, 255 or -128, 127
+  uint8_t flip;    // 0x80 for s8, 0 for u8
+};
+
+// One embedding table: the row of each token, as f32 or as (value - zero_point) * scale.
+enum class TableElement : int { kF32 = 0, kU8 = 1, kS8 = 2 };
+struct EmbedTable {
+  const void* data;  // row-major [n][features]
+  TableElement element;
+  float scale;
+  int32_t zero_point;
+  const int32_t* rows;  // [tokens], checked by the driver; below 0 in every table: a lane without a token
+};
+struct EmbedArgs {
+  EmbedTable tables[3];
+  int32_t table_count;
+  int32_t features;
+  int32_t tokens;
+  int32_t row_begin, row_end;  // features wanted, multiples of kRowStep or `features`
+  float* z;                    // [features][tokens] from row 0
+};
+
+// A run of keys that stand side by side in one tile, for one head: what pack_keys and pack_values move into the dense
+// form of RhsView (groups of 8 rows, elements of value_bytes, 2: order 0 2 1 3). Values become s8 by XOR 0x80. A run
+// may start and end anywhere, at a lane as at a row; most are multiples of 4 or 8 in all of them. The driver has
+// zeroed the padding.
+struct KeyRun {
+  const uint8_t* tile;  // the head's first quad: [head_quads][tokens][4]
+  int32_t tokens;
+  int32_t lane;        // the first key's lane in the tile
+  int32_t count;       // keys
+  int32_t head_quads;  // head size / 4
+  int32_t key;         // the first key's index among the packed keys of its sequence
+  int32_t value_bytes;
+  // pack_keys: rows are keys, quads run over the head: [keys / 8][head_quads][8][4].
+  // pack_values: rows are features of the head, quads run over keys: [head size / 8][key_quads][8][4].
+  void* values;
+  int32_t key_quads;   // pack_values only
+  int32_t zero_point;  // pack_keys only: of q, as u8
+  int32_t* acc_init;   // pack_keys only: acc_init[key] = -zero_point * sum over the head of the key's s8 values
+};
+
+// Probabilities of the queries of one tile over the keys of one sequence, unnormalized.
+struct SoftmaxArgs {
+  int32_t* scores;    // i32 [keys][tokens]; may be overwritten
+  const float* bias;  // [keys][tokens], already multiplied by log2(e); null: none
+  int32_t keys;       // may be 0
+  int32_t key_quads;  // of the output; key_quads * 4 >= keys, what is beyond `keys` gets 0
+  int32_t tokens;
+  int32_t lane_begin, lane_end;  // multiples of 4: the lanes of this sequence's queries, all others get 0
+  float scale;                   // > 0
+  float out_scale;
+  uint8_t* e;          // quad tile [key_quads][tokens][4]
+  int32_t* row_sum;    // [tokens]; this and token_scale are written in [lane_begin, lane_end) only
+  float* token_scale;  // [tokens]
+};
+
+// A null entry: the tier has none of its own, the driver takes that of the tier scalar. No layout but `planar` depends
+// on the tier.
+struct EncoderKernels {
+  // Row-major f32 [m][rows] -> float tile; lanes beyond m get 0.
+  void (*pack_f32)(const float* x, size_t stride_bytes, int32_t rows, int32_t m, int32_t tokens, float* tile) = nullptr;
+
+  // Quad tile -> planar tile, the same bytes as pack_planar would write. Null: the driver goes by way of row-major.
+  void (*planar_from_quad)(const uint8_t* tile, int32_t quads, int32_t tokens, uint8_t* out) = nullptr;
+
+  // z += x where x is not null. Then, for each run of kNormRun rows (the last may be shorter), n rows:
+  //   mean = (z_0 + z_1 + ... in this order) / n
+  //   M2 = fma(z_i - mean, z_i - mean, M2) in the same order, from 0
+  // to stats [runs][2][tokens]: mean, M2. `rows` are real rows, and all pointers are at the first row of a run.
+  void (*layer_norm_stats)(const float* x, float* z, int32_t rows, int32_t tokens, float* stats) = nullptr;
+
+  // mean, M2 of all features, from those of the runs in order (Chan, Golub, LeVeque 1983), from those of run 0 on:
+  //   n: features so far, m: of the next run; r = float(m) / float(n + m)
+  //   delta = mean_next - mean;  mean = fma(delta, r, mean);  M2 = fma(delta * delta, float(n) * r, M2 + M2_next)
+  // rstd = 1 / sqrt(M2 / float(features) + epsilon), two divisions and a correctly rounded root
+  // y = fma((z - mean) * rstd, gamma, beta)
+  void (*layer_norm)(const LayerNormArgs* args) = nullptr;
+
+  // z = (row of table 0 + row of table 1) + row of table 2, each f32; lanes without a token: 0.
+  void (*embed)(const EmbedArgs* args) = nullptr;
+
+  void (*pack_keys)(const KeyRun* run) = nullptr;
+  void (*pack_values)(const KeyRun* run) = nullptr;
+
+  // Of each lane in [lane_begin, lane_end), over the keys, Exp2 and L = log2(255) of kernels/generic/exp2.h:
+  //   without bias: e = rne(Exp2(max(fma(float(s - max s), scale, L), -2)))                  s - max s in int32
+  //   with bias:    s' = fma(float(s), scale, bias);  m = max(max s', -1e30)
+  //                 e = rne(Exp2(max((s' - m) + L, -2)))                                     bias is never NaN
+  // so the largest e of a lane is 255, except where every bias is below -1e30: then all are 0.
+  // row_sum = sum of e;  token_scale = out_scale / float(row_sum), or 0 where row_sum is 0.
+  void (*softmax)(const SoftmaxArgs* args) = nullptr;
+};
 
 struct KernelTable {
   int32_t tier;              // static_cast<int>(Tier)
@@ -117,6 +243,9 @@ struct KernelTable {
   void (*unpack_quad)(const uint8_t* tile, int32_t rows, int32_t m, int32_t tokens, uint8_t* y, size_t stride_bytes);
   // unpack_f32 only moves 32-bit words; the driver uses it for i32 too.
   void (*unpack_f32)(const float* tile, int32_t rows, int32_t m, int32_t tokens, float* y, size_t stride_bytes);
+
+  uint32_t extras = 0;  // kResidualEpilogue | kTokenScaleEpilogue
+  EncoderKernels encoder = {};
 };
 
 constexpr int RowsPerGroup(RhsKind kind) {

@@ -3,29 +3,11 @@
 
 #include "core/kernel_table.h"
 #include "kernels/generic/gelu.h"
+#include "kernels/scalar/encoder.h"
+#include "kernels/scalar/scalar_ops.h"
 
 namespace fastep {
 namespace {
-
-struct ScalarOps {
-  using F32 = float;
-  static F32 Set(float x) { return x; }
-  static F32 Abs(F32 x) { return __builtin_fabsf(x); }
-  static F32 Add(F32 x, F32 y) { return x + y; }
-  static F32 Sub(F32 x, F32 y) { return x - y; }
-  static F32 Min(F32 x, F32 y) { return x < y ? x : y; }
-  static F32 Max(F32 x, F32 y) { return x > y ? x : y; }
-  static F32 Fma(F32 x, F32 y, F32 z) { return __builtin_fmaf(x, y, z); }
-  static F32 FnMadd(F32 x, F32 y, F32 z) { return __builtin_fmaf(-x, y, z); }
-  static F32 AddExponent(F32 e, F32 t) {
-    uint32_t e_bits, t_bits;
-    __builtin_memcpy(&e_bits, &e, 4);
-    __builtin_memcpy(&t_bits, &t, 4);
-    e_bits += t_bits << 23;
-    __builtin_memcpy(&e, &e_bits, 4);
-    return e;
-  }
-};
 
 // ---- Epilogue ----
 
@@ -66,8 +48,11 @@ void StoreRow(const ProductArgs& args, int32_t row, int32_t out_row, const int32
       static_cast<int32_t*>(args.out)[at] = sum;
       continue;
     }
-    const float v = __builtin_fmaf(static_cast<float>(sum), e.scale[row], e.bias[row]);
-    if (e.kind == OutputKind::kFloat) {
+    const float scale = e.token_scale != nullptr ? e.token_scale[t] : e.scale[row];
+    const float v = __builtin_fmaf(static_cast<float>(sum), scale, e.bias[row]);
+    if (e.kind == OutputKind::kResidual) {
+      static_cast<float*>(args.out)[at] += v;
+    } else if (e.kind == OutputKind::kFloat) {
       static_cast<float*>(args.out)[at] = Activate(e.activation, v);
     } else {
       const size_t quad = static_cast<size_t>(out_row / 4) * args.tokens + t;
@@ -180,6 +165,11 @@ void UnpackF32(const float* tile, int32_t rows, int32_t m, int32_t tokens, float
 
 constexpr Blocking kBlocking = {16, 512};  // 32 KB of activations
 
+constexpr EncoderKernels kEncoder = {
+    scalar::PackF32, scalar::PlanarFromQuad, scalar::LayerNormStats, scalar::LayerNorm,
+    scalar::Embed,   scalar::PackKeys,       scalar::PackValues,     scalar::Softmax,
+};
+
 constexpr KernelTable kTable = {
     /*tier=*/0,
     /*value_bytes=*/1,
@@ -192,6 +182,8 @@ constexpr KernelTable kTable = {
     PackPlanar,
     UnpackQuad,
     UnpackF32,
+    kResidualEpilogue | kTokenScaleEpilogue,
+    kEncoder,
 };
 
 }  // namespace
