@@ -6,13 +6,17 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from .base import Refusal
 from .fuse_qlinear import LAYER, FusedLayer, qlinear_nodes
+from .match.constants import constant
 from .ops.qlinear import WEIGHT_SHAPE, Variant
 from .storage import Structure
 from .store_sparse import STRUCTURE
+
+ASYMMETRIC = "weights have zero points: stored and run dense (quantize them symmetrically)"
 
 KernelChoice = Callable[[ir.Node], str]
 
@@ -39,6 +43,7 @@ class LayerReport:
         activation: `relu`, `gelu`, `gelutanh` or empty.
         output: `u8`, `s8` or `f32`.
         dropped_pairs: Q/DQ pairs inside that are gone.
+        note: what keeps the layer from being faster, if something does.
     """
 
     name: str
@@ -55,6 +60,7 @@ class LayerReport:
     activation: str
     output: str
     dropped_pairs: int
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +106,7 @@ class ConversionReport:
                 f"  {layer.name}: {layer.n}x{layer.k} {layer.structure}, {layer.density:.0%} of weights, "
                 f"{layer.block_density:.0%} of blocks; kernel {layer.kernel}; {fused}; "
                 f"{layer.bytes_before} -> {layer.bytes_after} bytes ({layer.stored})"
+                + (f"; {layer.note}" if layer.note else "")
             )
         lines += [f"  {skip.node}: left alone, {skip.reason}" for skip in self.skipped]
         if self.file_bytes_after:
@@ -135,6 +142,7 @@ def _describe(node: ir.Node, variant: Variant, choose_kernel: KernelChoice | Non
     shape = tuple(int(size) for size in found.split("x")) if "x" in found else (1, 1)
     n, k = node.attributes[WEIGHT_SHAPE].as_ints()
     stored, size = _storage_of(inputs)
+    note = ASYMMETRIC if not variant.sparse and _is_asymmetric(inputs) else ""
     return LayerReport(
         name=node.name or "",
         n=n,
@@ -142,7 +150,7 @@ def _describe(node: ir.Node, variant: Variant, choose_kernel: KernelChoice | Non
         structure=found,
         density=structure.density,
         block_density=structure.block_density[shape[0], shape[1]],
-        kernel=choose_kernel(node) if choose_kernel is not None else expected_kernel(structure),
+        kernel=choose_kernel(node) if choose_kernel is not None else "dense" if note else expected_kernel(structure),
         stored=stored,
         bytes_before=layer.source_bytes,
         bytes_after=size,
@@ -150,7 +158,15 @@ def _describe(node: ir.Node, variant: Variant, choose_kernel: KernelChoice | Non
         activation=variant.activation,
         output=variant.y_type,
         dropped_pairs=layer.dropped_pairs,
+        note=note,
     )
+
+
+def _is_asymmetric(inputs: dict[str, ir.Value | None]) -> bool:
+    """Whether a zero weight is stored as anything else than 0 (s8) or 128 (u8)."""
+    zero_point = constant(inputs["w_zero_point"])
+    middle = 128 if zero_point is not None and zero_point.dtype == np.uint8 else 0
+    return zero_point is not None and bool((zero_point != middle).any())
 
 
 def _storage_of(inputs: dict[str, ir.Value | None]) -> tuple[str, int]:

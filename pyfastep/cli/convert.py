@@ -61,6 +61,9 @@ def print_report(report: ConversionReport, console: Console) -> None:
     for layer in report.layers:
         table.add_row(*_row(layer))
     console.print(table)
+    for note in sorted({layer.note for layer in report.layers if layer.note}):
+        names = [layer.name for layer in report.layers if layer.note == note]
+        console.print(f"{len(names)} layers, {names[0]} first: {note}", markup=False, highlight=False)
     for skip in report.skipped:
         console.print(f"left alone: {skip.node}: {skip.reason}", markup=False, highlight=False)
     if report.file_bytes_after:

@@ -1,0 +1,68 @@
+"""Edits keep names, outputs and declarations."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from pyfastep.passes.edit import add_initializer, insert, remove_dead, replace, set_type, top_level
+
+from .models import Builder, op_types, to_ir
+
+
+def chain() -> ir.Model:
+    b = Builder()
+    b.input("x", ["n", 4])
+    b.node("Abs", [b.node("Neg", ["x"], "a")], "y")
+    b.output("y", ["n", 4])
+    return to_ir(b.build())
+
+
+def test_replace_takes_over_name_and_declaration() -> None:
+    model = chain()
+    last = model.graph[1]
+    new = insert(last, "Sqrt", [last.inputs[0]], name="sqrt", like=ir.Value(name="unknown"))
+    assert new.type is None
+    replace(last.outputs[0], new)
+    remove_dead([last])
+    assert op_types(model) == ["Neg", "Sqrt"]
+    assert [value.name for value in model.graph.outputs] == ["y"]
+    assert new.shape == ir.Shape(["n", 4])
+    assert new.dtype == ir.DataType.FLOAT
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)
+
+
+def test_remove_dead_stops_at_what_is_read() -> None:
+    model = chain()
+    graph = model.graph
+    extra = insert(graph[1], "Exp", [graph[0].outputs[0]], name="exp", like=graph[0].outputs[0])
+    remove_dead([extra.producer(), None])
+    assert op_types(model) == ["Neg", "Abs"]
+    remove_dead([graph[1]])
+    assert op_types(model) == ["Neg", "Abs"]
+
+
+def test_names_of_initializers_are_unique() -> None:
+    graph = chain().graph
+    names = [add_initializer(graph, "w", np.zeros(3, np.int8)).name for _ in range(3)]
+    assert names == ["w", "w_1", "w_2"]
+    assert graph.initializers["w_1"].dtype == ir.DataType.INT8
+
+
+def test_a_type_needs_a_shape() -> None:
+    value = ir.Value(name="v")
+    set_type(value, ir.DataType.UINT8)
+    assert value.type is None
+    value.shape = ir.Shape([1])
+    set_type(value, ir.DataType.UINT8)
+    assert value.dtype == ir.DataType.UINT8
+
+
+def test_top_level_asks_for_domain_and_type() -> None:
+    b = Builder()
+    b.input("x", ["n", 4])
+    b.node("Neg", [b.node("Neg", ["x"], "a", domain="com.example")], "y")
+    b.output("y", ["n", 4])
+    graph = to_ir(b.build()).graph
+    assert top_level(graph, "Neg", "Abs") == [graph[1]]
