@@ -157,11 +157,13 @@ def prepare(model: Any, path: Path) -> Any:
     import_onnxruntime()
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    large = model.ByteSize() > _EXTERNAL_ABOVE_BYTES
+    onnx, large = _import_onnx(), model.ByteSize() > _EXTERNAL_ABOVE_BYTES
+    source = path.with_name(f"source-of-{path.name}")
     try:
         with _quiet():
-            quant_pre_process(model, str(path), skip_symbolic_shape=True, save_as_external_data=large)
-        return _import_onnx().load(str(path))
+            onnx.save(model, str(source), save_as_external_data=large)
+            quant_pre_process(str(source), str(path), skip_symbolic_shape=True, save_as_external_data=large)
+        return onnx.load(str(path))
     except Exception as error:
         raise FastEPError(f"ONNX Runtime cannot optimize the model: {first_line(error)}") from error
 

@@ -139,9 +139,7 @@ def _quantize_checked(
 ) -> QuantizeReport:
     # A neighbour of the target, so that the finished files can be moved there in one step.
     with tempfile.TemporaryDirectory(prefix=".fastep-quantize-", dir=target.parent) as folder:
-        prepared_file, written = Path(folder) / "prepared.onnx", Path(folder) / target.name
-        if written == prepared_file:
-            prepared_file = Path(folder) / "prepared2.onnx"
+        prepared_file, written = Path(folder) / f"prepared-{target.name}", Path(folder) / target.name
         prepared = _quantizer.prepare(loaded, prepared_file)
         reader = _quantizer.CalibrationReader(batches, progress)
         _quantizer.run_quantizer(prepared, prepared_file, written, reader, settings)

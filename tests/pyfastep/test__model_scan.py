@@ -1,0 +1,96 @@
+"""The small protobuf reader against the package onnx, and on damaged files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pyfastep._model_scan import FastepNode, fastep_nodes, table_rows
+
+
+def test_finds_the_nodes_that_onnx_finds(fast_model: Path) -> None:
+    expected = [
+        FastepNode(node.name or node.output[0], node.op_type)
+        for node in onnx.load(str(fast_model)).graph.node
+        if node.domain == "fastep"
+    ]
+    assert expected
+    assert fastep_nodes(fast_model) == expected
+    assert fastep_nodes(str(fast_model)) == expected
+    assert fastep_nodes(fast_model.read_bytes()) == expected
+
+
+def test_finds_none_in_an_ordinary_model(float_model: Path) -> None:
+    assert fastep_nodes(float_model) == []
+
+
+def branching_model() -> onnx.ModelProto:
+    """A fastep node without a name within a branch, and one outside."""
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    branches = [
+        helper.make_graph([helper.make_node(op, ["x"], ["y"], domain=domain)], "branch", [], [y])
+        for op, domain in (("Inner", "fastep"), ("Neg", ""))
+    ]
+    nodes = [
+        helper.make_node("Outer", ["x"], ["z"], "outer", domain="fastep"),
+        helper.make_node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [1]),
+        helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+    ]
+    return helper.make_model(helper.make_graph(nodes, "g", inputs, [y]))
+
+
+def test_looks_into_subgraphs() -> None:
+    assert fastep_nodes(branching_model().SerializeToString()) == [
+        FastepNode("outer", "Outer"),
+        FastepNode("y", "Inner"),
+    ]
+
+
+def test_a_damaged_model_never_raises() -> None:
+    data = branching_model().SerializeToString()
+    whole = fastep_nodes(data)
+    for end in range(len(data)):
+        assert len(fastep_nodes(data[:end])) <= len(whole)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(data)
+        damaged[rng.integers(len(data))] = rng.integers(256)
+        assert isinstance(fastep_nodes(bytes(damaged)), list)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 50, b"ORTM" * 10])
+def test_what_is_no_model_has_no_nodes(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    assert fastep_nodes(tmp_path / "x") == []
+    assert fastep_nodes(tmp_path / "missing") == []
+    assert table_rows(tmp_path / "x", "input_ids") is None
+
+
+def test_rows_of_the_embedding_table(float_model: Path) -> None:
+    assert table_rows(float_model, "input_ids") == 37
+    assert table_rows(float_model, "attention_mask") is None
+
+
+def test_rows_of_a_quantized_embedding_table() -> None:
+    nodes = [
+        helper.make_node("DequantizeLinear", ["table", "scale"], ["t"]),
+        helper.make_node("Gather", ["t", "ids"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(np.zeros((11, 3), np.int8), "table"),
+            numpy_helper.from_array(np.array(1, np.float32), "scale"),
+        ],
+    )
+    assert table_rows(helper.make_model(graph).SerializeToString(), "ids") == 11
