@@ -47,15 +47,15 @@ class CustomOp final : public Ort::CustomOpBase<CustomOp, Kernel, true> {
     start_ver_ = kOpVersion;
     end_ver_ = kOpVersion;
     InferOutputShapeFn = [](const OrtCustomOp* self, OrtShapeInferContext* context) -> OrtStatus* {
-      return ToStatus([&] { InferOutputShape(static_cast<const CustomOp*>(self)->op_, context); });
+      return ToStatus([&] { InferOutputShapes(static_cast<const CustomOp*>(self)->op_, context); });
     };
   }
 
   const char* GetName() const { return op_.name().c_str(); }
   size_t GetInputTypeCount() const { return op_.inputs().size(); }
-  size_t GetOutputTypeCount() const { return 1; }
-  ONNXTensorElementDataType GetOutputType(size_t) const {
-    return static_cast<ONNXTensorElementDataType>(op_.output_type());
+  size_t GetOutputTypeCount() const { return op_.outputs().size(); }
+  ONNXTensorElementDataType GetOutputType(size_t index) const {
+    return static_cast<ONNXTensorElementDataType>(op_.outputs()[index]);
   }
   // Undefined: of several types; the op checks it when the kernel is created.
   ONNXTensorElementDataType GetInputType(size_t index) const {

@@ -1,10 +1,10 @@
 // Messages of the library.
 //
 // FASTEP_LOG=error|warning|info|debug prints them to standard error, from that level up:
-//   error     a session or a Run fails
+//   error     bad options; in strict mode, why a node is refused
 //   warning   a fastep node is left to ONNX Runtime, with the reason
-//   info      one line per session and graph: the tier, how many fastep nodes were taken
-//   debug     one line per node: which kernel, how dense, how many bytes
+//   info      per graph: how many fastep nodes are taken, and the tier
+//   debug     per node: which kernel, how dense, how many bytes
 // Without it they go to ONNX Runtime's own logger, filtered by the session's log severity.
 #pragma once
 

@@ -19,15 +19,16 @@ void NodeRunner::Run(OrtKernelContext* context) const {
     Ort::ThrowOnError(Api().KernelContext_GetInput(context, index, &value));
     inputs.push_back(ViewTensor(value));
   }
-  const Shape shape = plan_->OutputShape(inputs);
-  OrtValue* output = nullptr;
-  Ort::ThrowOnError(Api().KernelContext_GetOutput(context, 0, shape.data(), shape.size(), &output));
-  if (ElementCount(shape) == 0) return;
-  void* y = nullptr;
-  Ort::ThrowOnError(Api().GetTensorMutableData(output, &y));
+  const std::vector<Shape> shapes = plan_->OutputShapes(inputs);
+  std::vector<void*> outputs(shapes.size());
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    OrtValue* value = nullptr;
+    Ort::ThrowOnError(Api().KernelContext_GetOutput(context, i, shapes[i].data(), shapes[i].size(), &value));
+    Ort::ThrowOnError(Api().GetTensorMutableData(value, &outputs[i]));
+  }
   OrtParallel parallel(context, threads_);
   const ArenaPool::Lease lease = arenas_->Take();
-  plan_->Run(inputs, y, parallel, *lease);
+  plan_->Run(inputs, outputs, parallel, *lease);
 }
 
 }  // namespace fastep

@@ -6,7 +6,7 @@
 
 namespace fastep {
 
-// Sets the shape of output 0 if the shape of input 0 is known. Throws.
-void InferOutputShape(const Op& op, OrtShapeInferContext* context);
+// Sets the shapes of the outputs, as far as they are known. Throws.
+void InferOutputShapes(const Op& op, OrtShapeInferContext* context);
 
 }  // namespace fastep

@@ -29,13 +29,23 @@ struct InputDef {
   bool runtime = false;         // otherwise it must be a constant initializer
 };
 
+// What shape inference knows of a node.
+class ShapeContext {
+ public:
+  virtual ~ShapeContext() = default;
+  virtual std::vector<Dimension> InputShape(size_t index) const = 0;   // empty: a scalar, or nothing known
+  virtual std::vector<int64_t> Ints(const char* attribute) const = 0;  // empty: no such attribute
+};
+
 // One node with its weights packed. Immutable: Run is safe from any number of threads at once.
 class Plan {
  public:
   virtual ~Plan() = default;
-  // `inputs` are the runtime inputs in order. Throws Error if their shapes do not fit the node.
-  virtual Shape OutputShape(const std::vector<TensorView>& inputs) const = 0;
-  virtual void Run(const std::vector<TensorView>& inputs, void* y, Parallel& parallel, Arena& arena) const = 0;
+  // `inputs`: the runtime inputs in order. Throws Error if their shapes do not fit the node.
+  virtual std::vector<Shape> OutputShapes(const std::vector<TensorView>& inputs) const = 0;
+  // `outputs`: memory for each output, row-major. `arena` is used by this call alone while it runs.
+  virtual void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
+                   Arena& arena) const = 0;
   virtual std::string Summary() const = 0;  // which kernel and why, for the log
 };
 
@@ -45,15 +55,14 @@ class Op {
   virtual ~Op() = default;
   virtual const std::string& name() const = 0;
   virtual const std::vector<InputDef>& inputs() const = 0;
-  virtual DataType output_type() const = 0;
+  virtual const std::vector<DataType>& outputs() const = 0;
 
   // Cheap and deterministic. Throws Error naming node, input, what was expected and found, and what to do.
   virtual void Check(const NodeView& node) const = 0;
   // Check, then read and pack the constants for `tier`. Throws Error.
   virtual std::unique_ptr<const Plan> MakePlan(const NodeView& node, Tier tier) const = 0;
-  // The shape of y from that of input 0 and the value of the attribute that says the rest; empty: not known.
-  virtual const char* shape_attribute() const = 0;
-  virtual std::vector<Dimension> InferShape(std::vector<Dimension> x, const std::vector<int64_t>& attribute) const = 0;
+  // The shape of each output; an empty one is not known.
+  virtual std::vector<std::vector<Dimension>> InferShapes(const ShapeContext& context) const = 0;
 };
 
 }  // namespace fastep

@@ -56,19 +56,20 @@ class QLinearPlan final : public Plan {
   QLinearPlan(std::string where, std::shared_ptr<const Linear> linear)
       : where_(std::move(where)), linear_(std::move(linear)) {}
 
-  Shape OutputShape(const std::vector<TensorView>& inputs) const override {
+  std::vector<Shape> OutputShapes(const std::vector<TensorView>& inputs) const override {
     Shape shape = inputs[0].shape;
     if (shape.empty() || shape.back() != linear_->k()) {
       throw Error(where_ + ": input 0 'x': expected shape [..., " + std::to_string(linear_->k()) + "], found " +
                   ShapeText(shape) + "; feed activations with as many features as the weight has inputs");
     }
     shape.back() = linear_->n();
-    return shape;
+    return {shape};
   }
 
-  void Run(const std::vector<TensorView>& inputs, void* y, Parallel& parallel, Arena& arena) const override {
+  void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
+           Arena& arena) const override {
     const int64_t m = ElementCount(inputs[0].shape) / linear_->k();
-    if (m > 0) linear_->Run(inputs[0].data, m, y, parallel, arena);
+    if (m > 0) linear_->Run(inputs[0].data, m, outputs[0], parallel, arena);
   }
 
   std::string Summary() const override {
@@ -89,12 +90,15 @@ class QLinearPlan final : public Plan {
 class QLinearOp final : public Op {
  public:
   explicit QLinearOp(const QLinearVariant& variant)
-      : variant_(variant), layout_(variant), name_(variant.Name()), inputs_(variant.Inputs()) {}
+      : variant_(variant),
+        layout_(variant),
+        name_(variant.Name()),
+        inputs_(variant.Inputs()),
+        outputs_{TypeOf(variant.y_type)} {}
 
   const std::string& name() const override { return name_; }
   const std::vector<InputDef>& inputs() const override { return inputs_; }
-  DataType output_type() const override { return TypeOf(variant_.y_type); }
-  const char* shape_attribute() const override { return kWeightShape; }
+  const std::vector<DataType>& outputs() const override { return outputs_; }
 
   void Check(const NodeView& node) const override {
     CheckInputs(node, inputs_);
@@ -113,10 +117,12 @@ class QLinearOp final : public Op {
     return std::make_unique<QLinearPlan>(node.Where(), Linear::Create(ReadSpec(node), tier));
   }
 
-  std::vector<Dimension> InferShape(std::vector<Dimension> x, const std::vector<int64_t>& weight_shape) const override {
-    if (x.empty() || weight_shape.size() != 2) return {};
-    x.back() = {weight_shape[0], ""};
-    return x;
+  std::vector<std::vector<Dimension>> InferShapes(const ShapeContext& context) const override {
+    std::vector<Dimension> y = context.InputShape(kX);
+    const std::vector<int64_t> weight_shape = context.Ints(kWeightShape);
+    if (y.empty() || weight_shape.size() != 2) return {{}};
+    y.back() = {weight_shape[0], ""};
+    return {y};
   }
 
  private:
@@ -176,6 +182,7 @@ class QLinearOp final : public Op {
   Layout layout_;
   std::string name_;
   std::vector<InputDef> inputs_;
+  std::vector<DataType> outputs_;
 };
 
 }  // namespace
