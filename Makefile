@@ -92,7 +92,7 @@ $(SANITIZE)/build.ninja: $(VENV)/.tools
 # Leaks are not looked for: the interpreter keeps memory of its own until it ends.
 sanitize: $(VENV)/.dependencies $(SANITIZE)/build.ninja
 	$(BIN)/cmake --build $(SANITIZE)
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(SANITIZE)/fastep_fuzz --seconds 20 --seed $(FUZZ_SEED)
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 $(SANITIZE)/fastep_fuzz --seconds 20 --seed $(FUZZ_SEED)
 	FASTEP_CAPI=$(abspath $(SANITIZE))/libfastep_capi.so LD_PRELOAD=$$($(or $(CXX),g++) -print-file-name=libasan.so) \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(BIN)/pytest -n 2 tests/kernels
 

@@ -2,7 +2,11 @@
 //
 //   fastep_fuzz [--seconds S] [--cases C] [--seed X]
 //
-// Case i has seed X + i, so a failure is repeated by `--seed <printed> --cases 1`. Exit code 1 on the first failure.
+// Case i has seed X + i, so a failure is repeated by `--seed <printed> --cases 1`. Exit code 1 on the first failure. A
+// crash prints its seed too (with the address sanitizer: ASAN_OPTIONS=abort_on_error=1).
+
+#include <signal.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -142,6 +146,15 @@ std::string RunCase(uint64_t seed) {
   return wrong.empty() ? "" : c.Describe() + "\n  " + wrong;
 }
 
+// What a signal handler writes: it may only copy bytes.
+char crash_report[64];
+
+void ReportCrash(int signal_number) {
+  [[maybe_unused]] const auto written = write(STDERR_FILENO, crash_report, std::strlen(crash_report));
+  signal(signal_number, SIG_DFL);
+  raise(signal_number);
+}
+
 std::optional<Options> Parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; i += 2) {
@@ -169,11 +182,15 @@ int Main(int argc, char** argv) {
   std::string tiers;
   for (Tier tier : SupportedTiers()) tiers += " " + std::string(TierName(tier));
   std::printf("seed %llu, tiers%s\n", static_cast<unsigned long long>(options->seed), tiers.c_str());
+  std::fflush(stdout);
+  for (int signal_number : {SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE}) signal(signal_number, ReportCrash);
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   uint64_t done = 0;
   for (; done < options->cases && elapsed() < options->seconds; ++done) {
     const uint64_t seed = options->seed + done;
+    std::snprintf(crash_report, sizeof crash_report, "CRASHED: --seed %llu --cases 1\n",
+                  static_cast<unsigned long long>(seed));
     const std::string wrong = RunCase(seed);
     if (!wrong.empty()) {
       std::printf("FAILED: --seed %llu --cases 1\n  %s\n", static_cast<unsigned long long>(seed), wrong.c_str());
