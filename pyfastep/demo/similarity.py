@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["embed", "mean_cosine", "nearest", "token_batches"]
+__all__ = ["embed", "mean_cosine", "nearest_other", "token_batches"]
 
 Floats = NDArray[np.float32]
 Feeds = dict[str, NDArray[np.int64]]
@@ -54,6 +54,8 @@ def mean_cosine(a: Floats, b: Floats) -> float:
     return float(np.einsum("ij,ij->i", a, b).mean())
 
 
-def nearest(queries: Floats, corpus: Floats) -> NDArray[np.intp]:
-    """Index of the corpus row of largest cosine for each query row; all rows have unit length."""
-    return np.asarray((queries @ corpus.T).argmax(axis=1))
+def nearest_other(rows: Floats) -> NDArray[np.intp]:
+    """Index of the row of largest cosine to each row, itself excluded; all rows have unit length."""
+    cosines = rows @ rows.T
+    np.fill_diagonal(cosines, -np.inf)
+    return np.asarray(cosines.argmax(axis=1))

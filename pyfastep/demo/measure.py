@@ -1,0 +1,153 @@
+"""What the demo measures: times of all engines side by side, file sizes, agreement with stock ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+import pyfastep
+from pyfastep.bench import Measurement, benchmark
+from pyfastep.demo.build import Baseline, BuiltModel
+from pyfastep.demo.similarity import Feeds, Floats
+from pyfastep.errors import FastEPError
+
+__all__ = ["Agreement", "SpeedRow", "Time", "agreement", "measure_speed", "stock_session"]
+
+_ROUNDS = 25
+_SECONDS_PER_LENGTH = 30.0
+
+
+@dataclass(frozen=True)
+class Time:
+    """Milliseconds per call: median, 10th and 90th percentile, and what was run."""
+
+    engine: str
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+
+
+@dataclass(frozen=True)
+class SpeedRow:
+    """One model at one length.
+
+    Attributes:
+        name: Of the model.
+        batch: Sequences per call.
+        length: Tokens per sequence.
+        threads: Intra-op threads.
+        fp32: Stock ONNX Runtime, float.
+        int8: Stock ONNX Runtime, the fastest of its INT8 forms.
+        fastep: FastEP.
+        others: The other INT8 forms of stock ONNX Runtime.
+    """
+
+    name: str
+    batch: int
+    length: int
+    threads: int
+    fp32: Time
+    int8: Time
+    fastep: Time
+    others: tuple[Time, ...]
+
+    @property
+    def speedup(self) -> float:
+        """Median of ONNX Runtime's best INT8 / median of FastEP."""
+        return self.int8.median_ms / self.fastep.median_ms
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far FastEP's outputs are from those of stock ONNX Runtime on the same quantized model, on real text."""
+
+    largest_difference: float
+    mean_magnitude: float
+    cosine: float
+
+
+def measure_speed(
+    built: Sequence[BuiltModel],
+    baseline: Baseline,
+    *,
+    lengths: Sequence[int],
+    threads: int = 1,
+    progress: Callable[[str], None],
+) -> list[SpeedRow]:
+    """Times every model of one architecture on FastEP and on stock ONNX Runtime, taking turns call by call.
+
+    Stock ONNX Runtime computes with zeros as with any number, so its float and dynamic models are measured once for
+    all patterns; its static INT8 is measured for each model, as that is the model that FastEP runs.
+
+    Raises:
+        FastEPError: An engine failed.
+    """
+    rows = [f"ort:fp32={baseline.fp32}", f"ort:dynamic={baseline.dynamic}", f"ort:static={baseline.static}"]
+    for entry in built:
+        rows += [f"ort:static of {entry.model.name}={entry.quantized}", f"fastep:{entry.model.name}={entry.fastep}"]
+    report = benchmark(
+        built[0].fastep,
+        engines=(),
+        models=rows,
+        lengths=lengths,
+        threads=(threads,),
+        baseline="fp32",
+        repeats=_ROUNDS,
+        seconds=_SECONDS_PER_LENGTH,
+        progress=lambda done, total, what: progress(f"measure {what}"),
+    )
+    times = {(m.engine, m.length): _time(m) for m in report.measurements}
+    return [_row(entry, length, threads, times) for entry in built for length in lengths]
+
+
+def _time(measurement: Measurement) -> Time:
+    if measurement.median_ms is None or measurement.p10_ms is None or measurement.p90_ms is None:
+        raise FastEPError(f"not measured: {measurement.problem}", node=measurement.engine)
+    return Time(measurement.engine, measurement.median_ms, measurement.p10_ms, measurement.p90_ms)
+
+
+def _row(entry: BuiltModel, length: int, threads: int, times: dict[tuple[str, int], Time]) -> SpeedRow:
+    name = entry.model.name
+    int8 = [times[engine, length] for engine in ("dynamic", "static", f"static of {name}")]
+    best = min(int8, key=lambda time: time.median_ms)
+    return SpeedRow(
+        name=name,
+        batch=1,
+        length=length,
+        threads=threads,
+        fp32=times["fp32", length],
+        int8=best,
+        fastep=times[name, length],
+        others=tuple(time for time in int8 if time is not best),
+    )
+
+
+def stock_session(path: Path) -> Any:
+    """A session of ONNX Runtime without FastEP."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def agreement(built: BuiltModel, batches: Iterable[Feeds]) -> Agreement:
+    """Runs source and converted model on the same texts; padding is left out."""
+    stock, fastep = stock_session(built.quantized), pyfastep.InferenceSession(built.fastep, strict=True)
+    wanted = {entry.name for entry in stock.get_inputs()}
+    expected: list[Floats] = []
+    actual: list[Floats] = []
+    for batch in batches:
+        feeds = {name: values for name, values in batch.items() if name in wanted}
+        real = batch["attention_mask"] == 1
+        for values, session in ((expected, stock), (actual, fastep)):
+            values += [output[real].ravel() for output in session.run(None, feeds)]
+    a, b = np.concatenate(actual).astype(np.float64), np.concatenate(expected).astype(np.float64)
+    return Agreement(
+        largest_difference=float(np.abs(a - b).max()),
+        mean_magnitude=float(np.abs(b).mean()),
+        cosine=float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))),
+    )
