@@ -12,8 +12,6 @@
 namespace fastep::bench {
 namespace {
 
-constexpr int32_t kRowsPerCall = 512;
-
 int8_t RandomWeight(std::mt19937& random) {
   const int value = std::uniform_int_distribution<int>(1, 127)(random);
   return static_cast<int8_t>(random() % 2 != 0 ? value : -value);
@@ -95,14 +93,15 @@ void BenchLayer::Multiply(int64_t tokens, bool accumulators) {
   const Epilogue epilogue = accumulators ? epilogue_->AccumulatorView() : epilogue_->View();
   const Tiling tiling(tokens, widest());
   const size_t stride = LhsTileBytes(kernels_, rhs_->kind(), rhs_->k_quads(), tiling[0].tokens);
-  const size_t partial = PartialBytes(*rhs_, kRowsPerCall, tiling[0].tokens);
+  const int32_t pass = RowsPerPass(*rhs_);
+  const size_t partial = PartialBytes(*rhs_, pass, tiling[0].tokens);
   uint8_t* scratch =
       Output(partial + OutTileBytes(epilogue.kind, rhs_->rows(), static_cast<int32_t>(tiling.padded_tokens())));
   uint8_t* out = scratch + partial;
-  for (int64_t i = 0; i < tiling.count(); ++i) {
-    const int32_t width = tiling[i].tokens;
-    for (int32_t row = 0; row < rhs_->rows(); row += kRowsPerCall) {
-      const int32_t row_end = std::min(row + kRowsPerCall, rhs_->rows());
+  for (int32_t row = 0; row < rhs_->rows(); row += pass) {
+    const int32_t row_end = std::min(row + pass, rhs_->rows());
+    for (int64_t i = 0; i < tiling.count(); ++i) {
+      const int32_t width = tiling[i].tokens;
       MultiplyTile(kernels_, *rhs_, lhs_.data() + i * stride, width, row, row_end, epilogue,
                    reinterpret_cast<int32_t*>(scratch), out);
       out += OutTileBytes(epilogue.kind, row_end - row, width);

@@ -8,9 +8,10 @@
 
 namespace fastep::bench {
 
-double NowSeconds();
+// CPU time of this thread, so that the time slices of other programs do not count.
+double ThreadSeconds();
 
-// Core cycles per second, from a chain of dependent additions (one per cycle).
+// Core cycles per second, from a chain of dependent multiplications. (Additions of constants vanish in newer CPUs.)
 double MeasureHertz();
 
 // Products per second of the tier's product instruction on registers alone: vpdpbusd zmm or ymm. 0 for tiers without

@@ -1,6 +1,7 @@
 #include "bench/sweep.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "bench/machine.h"
@@ -10,17 +11,19 @@ namespace {
 
 constexpr Shape kShapes[] = {{768, 768}, {3072, 768}, {768, 3072}, {384, 384}, {1536, 384}, {384, 1536}};
 constexpr int64_t kTokens[] = {32, 128, 384};
-constexpr double kMinSeconds = 0.0005;  // of one measurement
+constexpr double kMinSeconds = 0.0005;  // of one measurement, in which the median of kRepeats is taken
+constexpr int kRepeats = 5;
 
 struct Samples {
   std::vector<double> micros, share, macs;
 };
 
-// The yardstick is taken before every measurement, because the clock of a shared machine changes.
+// The yardstick is taken before and after every measurement, because the clock of a shared machine changes.
 void Measure(const Options& options, BenchLayer& layer, const Cell& cell, Samples& samples) {
-  const double peak = MeasurePeak(options.tier);
-  const double hertz = MeasureHertz();
+  const double peak_before = MeasurePeak(options.tier), hertz_before = MeasureHertz();
   const double seconds = TimeOne(layer, cell.tokens, cell.accumulators);
+  const double peak = std::max(peak_before, MeasurePeak(options.tier));
+  const double hertz = std::max(hertz_before, MeasureHertz());
   const double rate = static_cast<double>(layer.non_zeros() * cell.tokens) / seconds;
   samples.micros.push_back(seconds * 1e6);
   samples.share.push_back(peak > 0 ? rate / peak : 0);
@@ -36,15 +39,16 @@ bool Selected(const Options& options, int64_t tokens) {
 
 double TimeOne(BenchLayer& layer, int64_t tokens, bool accumulators) {
   layer.Multiply(tokens, accumulators);
-  int count = 0;
-  double elapsed = 0;
-  const double start = NowSeconds();
-  do {
-    layer.Multiply(tokens, accumulators);
-    ++count;
-    elapsed = NowSeconds() - start;
-  } while (elapsed < kMinSeconds);
-  return elapsed / count;
+  const double start = ThreadSeconds();
+  layer.Multiply(tokens, accumulators);
+  const int in_a_row = static_cast<int>(std::ceil(kMinSeconds / kRepeats / (ThreadSeconds() - start)));
+  std::vector<double> seconds;
+  for (int repeat = 0; repeat < kRepeats; ++repeat) {
+    const double begin = ThreadSeconds();
+    for (int i = 0; i < in_a_row; ++i) layer.Multiply(tokens, accumulators);
+    seconds.push_back((ThreadSeconds() - begin) / in_a_row);
+  }
+  return SpreadOf(seconds).median;
 }
 
 std::vector<Pattern> Patterns() {

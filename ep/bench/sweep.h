@@ -31,7 +31,8 @@ struct Cell {
 };
 
 std::vector<Pattern> Patterns();
-// Seconds of one product: the mean of as many in a row as make the clock's resolution vanish.
+// Seconds of one product: the median of a few measurements, each of as many products as make the clock's resolution
+// vanish.
 double TimeOne(BenchLayer& layer, int64_t tokens, bool accumulators);
 std::vector<Cell> RunSweep(const Options& options);
 

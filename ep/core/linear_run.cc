@@ -12,8 +12,6 @@ namespace {
 
 // Tokens are run in waves, so that scratch memory does not grow with M.
 constexpr int64_t kWaveTokens = 1024;
-// Most output rows of a task: their partial sums and outputs stay in the second cache.
-constexpr int64_t kMaxTaskRows = 512;
 // Threads claim tasks one by one; a few per thread even out their speeds.
 constexpr size_t kTasksPerThread = 4;
 constexpr size_t kTasksIfThreadsUnknown = 16;
@@ -30,7 +28,7 @@ class Wave {
         tile_bytes_(LhsTileBytes(run.kernels, run.rhs.kind(), run.rhs.k_quads(), tiling_[0].tokens)) {
     const int64_t rows = run.rhs.rows();
     const size_t wanted = threads == 0 ? kTasksIfThreadsUnknown : (threads == 1 ? 1 : threads * kTasksPerThread);
-    const size_t ranges = std::max(CeilDiv(rows, kMaxTaskRows), CeilDiv(wanted, tiling_.count()));
+    const size_t ranges = std::max(CeilDiv(rows, RowsPerPass(run.rhs)), CeilDiv(wanted, tiling_.count()));
     rows_per_task_ = RoundUp(CeilDiv(rows, ranges), kRowStep);
     // Whole cache lines of a row-major quantized output.
     if (rows_per_task_ > static_cast<int64_t>(kCacheLine)) rows_per_task_ = RoundUp(rows_per_task_, kCacheLine);
@@ -62,11 +60,11 @@ class Wave {
     if (run_.epilogue.rhs_zero_point != nullptr && piece == 0) SumTokens(tile, x);
   }
 
-  // Neighbouring tasks share the tile.
+  // Neighbouring tasks share the weights, which are read once per tile, and so stay in the second cache.
   void Multiply(size_t task) const {
-    const int64_t index = task / row_ranges_;
+    const int64_t index = task % tiling_.count();
     const TokenTile tile = tiling_[index];
-    const int64_t row_begin = static_cast<int64_t>(task % row_ranges_) * rows_per_task_;
+    const int64_t row_begin = static_cast<int64_t>(task / tiling_.count()) * rows_per_task_;
     const int64_t row_end = std::min<int64_t>(row_begin + rows_per_task_, run_.rhs.rows());
     Epilogue epilogue = run_.epilogue;
     epilogue.token_sum = TokenSums() + tile.begin;

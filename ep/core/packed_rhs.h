@@ -28,6 +28,7 @@ class PackedRhs {
   void PackDense(const Weights& weights);
   void PackQuadBlocks(const Weights& weights);
   void PackGatherBlocks(const Weights& weights);
+  void AppendGathered(const Weights& weights, int64_t row, int64_t first_input, const std::vector<int64_t>& kept);
   // Appends a block: rows [row, row + count) x four inputs. An input at or beyond K reads as 0.
   void AppendValues(const Weights& weights, int64_t row, int count, const int64_t* inputs);
 

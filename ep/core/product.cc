@@ -1,7 +1,14 @@
 #include "core/product.h"
 
+#include <algorithm>
+
 namespace fastep {
 namespace {
+
+// Bytes of weights of a pass; half of the smallest second cache of the CPUs that matter.
+constexpr int64_t kPassBytes = 512 * 1024;
+// Their partial sums and outputs must stay cached, too.
+constexpr int64_t kMaxPassRows = 512;
 
 // Bytes of one quad of inputs in a tile.
 size_t QuadBytes(const KernelTable& kernels, RhsKind kind, int32_t tokens) {
@@ -29,6 +36,12 @@ size_t OutTileBytes(OutputKind kind, int32_t rows, int32_t tokens) {
 
 size_t PartialBytes(const PackedRhs& rhs, int32_t rows, int32_t tokens) {
   return rhs.k_blocks() == 1 ? 0 : static_cast<size_t>(rows) * static_cast<size_t>(tokens) * sizeof(int32_t);
+}
+
+int32_t RowsPerPass(const PackedRhs& rhs) {
+  const int64_t bytes_per_row = std::max<int64_t>(1, static_cast<int64_t>(rhs.bytes()) / rhs.rows());
+  const int64_t fitting = std::max<int64_t>(kPassBytes / bytes_per_row / kCacheLine * kCacheLine, kCacheLine);
+  return static_cast<int32_t>(std::min<int64_t>({fitting, kMaxPassRows, rhs.rows()}));
 }
 
 void MultiplyTile(const KernelTable& kernels, const PackedRhs& rhs, const uint8_t* tile, int32_t tokens,

@@ -24,6 +24,10 @@ size_t OutTileBytes(OutputKind kind, int32_t rows, int32_t tokens);
 // Bytes of partial sums that MultiplyTile needs for `rows` rows: 0 if K is not split.
 size_t PartialBytes(const PackedRhs& rhs, int32_t rows, int32_t tokens);
 
+// Output rows whose weights fit the second cache beside the activations: the rows that all tiles should run before the
+// next ones. A multiple of kCacheLine, or all rows.
+int32_t RowsPerPass(const PackedRhs& rhs);
+
 // out = epilogue(tile . rhs^T) for rows [row_begin, row_end), multiples of kRowStep. out: the first of these rows.
 void MultiplyTile(const KernelTable& kernels, const PackedRhs& rhs, const uint8_t* tile, int32_t tokens,
                   int32_t row_begin, int32_t row_end, const Epilogue& epilogue, int32_t* partial, void* out);

@@ -1,4 +1,4 @@
-// From accumulators in registers to the output of the call.
+// From accumulators in registers to the output of a call. Rows count from the first of the call.
 #pragma once
 
 #include "core/kernel_table.h"
@@ -6,11 +6,50 @@
 
 namespace fastep::avx512vnni {
 
-// Stores rows [row, row + 4) that carry a GELU; `acc` is [4][vectors] in memory. Not inlined: it is long, and rare next
-// to products.
-void FinishGelu(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc);
+enum class Ending { kPartial, kI32, kU8, kS8, kF32, kGelu };
+
+// A call's epilogue as the loops need it: everything in locals, so that it stays in registers.
+struct Output {
+  Ending ending;
+  const int32_t* start;  // acc_init, or the partial sums of the K-blocks before
+  bool start_is_partial;
+  uint8_t* out;
+  const float *scale, *bias;
+  int32_t lo, hi;
+  const int32_t* rhs_zero_point;  // null: none, or not the last K-block
+  const int32_t* token_sum;
+  const Epilogue* epilogue;
+};
+
+// Four rows that carry a GELU; `acc` is [4][tokens] in memory. Not inlined: it is long, and rare next to products.
+void FinishGelu(const Output& output, int32_t tokens, int32_t row, const int32_t* acc);
 
 namespace {
+
+FASTEP_INLINE Ending EndingOf(const ProductArgs& args) {
+  const Epilogue& e = *args.epilogue;
+  if (!args.last) return Ending::kPartial;
+  if (e.kind == OutputKind::kInt32) return Ending::kI32;
+  if (e.activation == Activation::kGelu || e.activation == Activation::kGeluTanh) return Ending::kGelu;
+  return e.kind == OutputKind::kFloat ? Ending::kF32 : (e.kind == OutputKind::kQuantU8 ? Ending::kU8 : Ending::kS8);
+}
+
+FASTEP_INLINE Output OutputOf(const ProductArgs& args, int rows_per_group) {
+  const Epilogue& e = *args.epilogue;
+  const size_t row = static_cast<size_t>(args.group_begin) * rows_per_group;
+  const bool zero_points = args.last && e.rhs_zero_point != nullptr;
+  return {EndingOf(args),
+          args.first ? e.acc_init + row : args.partial,
+          !args.first,
+          static_cast<uint8_t*>(args.last ? args.out : args.partial),
+          e.scale + row,
+          e.bias + row,
+          e.lo,
+          e.hi,
+          zero_points ? e.rhs_zero_point + row : nullptr,
+          e.token_sum,
+          &e};
+}
 
 // [4 rows][16 tokens] of int32 to one vector [16 tokens][4 rows] of bytes, saturated.
 template <bool kSigned>
@@ -34,98 +73,88 @@ FASTEP_INLINE U8x64 Quantize(const F32x16 (&v)[4], F32x16 hi, __m512i lo) {
   return kSigned ? _mm512_max_epi8(bytes, lo) : _mm512_max_epu8(bytes, lo);
 }
 
-FASTEP_INLINE F32x16 Requantize(const Epilogue& e, int32_t row, I32x16 acc) {
-  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), BroadcastF32(e.scale + row), BroadcastF32(e.bias + row));
+FASTEP_INLINE F32x16 Requantize(const Output& o, int32_t row, I32x16 acc) {
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), BroadcastF32(o.scale + row), BroadcastF32(o.bias + row));
 }
 
 template <bool kSigned, int V>
-FASTEP_INLINE void StoreQuantized(const ProductArgs& args, int32_t row, int32_t out_row, const I32x16 (&acc)[4][V]) {
-  const Epilogue& e = *args.epilogue;
-  const F32x16 hi = _mm512_set1_ps(static_cast<float>(e.hi));
-  const __m512i lo = _mm512_set1_epi8(static_cast<char>(e.lo));
-  uint8_t* out = static_cast<uint8_t*>(args.out) + static_cast<size_t>(out_row) * (kLanes * V);
+FASTEP_INLINE void StoreQuantized(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
+  const F32x16 hi = _mm512_set1_ps(static_cast<float>(o.hi));
+  const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
+  uint8_t* out = o.out + static_cast<size_t>(row) * (kLanes * V);
   FASTEP_UNROLL
   for (int v = 0; v < V; ++v) {
     F32x16 y[4];
     FASTEP_UNROLL
-    for (int r = 0; r < 4; ++r) y[r] = Requantize(e, row + r, acc[r][v]);
+    for (int r = 0; r < 4; ++r) y[r] = Requantize(o, row + r, acc[r][v]);
     Store(out + v * 64, Quantize<kSigned>(y, hi, lo));
   }
 }
 
 template <int V>
-FASTEP_INLINE void StoreF32(const ProductArgs& args, int32_t row, int32_t out_row, const I32x16 (&acc)[4][V]) {
-  const Epilogue& e = *args.epilogue;
-  float* out = static_cast<float*>(args.out) + static_cast<size_t>(out_row) * (kLanes * V);
+FASTEP_INLINE void StoreF32(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
+  uint8_t* out = o.out + static_cast<size_t>(row) * (64 * V);
   // Without relu the lower bound is minus infinity.
-  const F32x16 lo = _mm512_set1_ps(e.activation == Activation::kRelu ? 0.0f : -__builtin_inff());
+  const F32x16 lo = _mm512_set1_ps(o.epilogue->activation == Activation::kRelu ? 0.0f : -__builtin_inff());
   FASTEP_UNROLL
-  for (int r = 0; r < 4; ++r) {
-    FASTEP_UNROLL
-    for (int v = 0; v < V; ++v) {
-      _mm512_store_ps(out + (r * V + v) * kLanes, _mm512_max_ps(Requantize(e, row + r, acc[r][v]), lo));
-    }
+  for (int i = 0; i < 4 * V; ++i) {
+    const F32x16 y = _mm512_max_ps(Requantize(o, row + i / V, acc[i / V][i % V]), lo);
+    Store(out + i * 64, _mm512_castps_si512(y));
   }
 }
 
 template <int V>
-FASTEP_INLINE void StoreI32(void* out, int32_t out_row, const I32x16 (&acc)[4][V]) {
-  int32_t* p = static_cast<int32_t*>(out) + static_cast<size_t>(out_row) * (kLanes * V);
+FASTEP_INLINE void StoreI32(uint8_t* out, int32_t row, const I32x16 (&acc)[4][V]) {
+  out += static_cast<size_t>(row) * (64 * V);
   FASTEP_UNROLL
-  for (int r = 0; r < 4; ++r) {
-    FASTEP_UNROLL
-    for (int v = 0; v < V; ++v) Store(p + (r * V + v) * kLanes, acc[r][v]);
-  }
+  for (int i = 0; i < 4 * V; ++i) Store(out + i * 64, acc[i / V][i % V]);
 }
 
 template <int V>
-FASTEP_INLINE void SubtractZeroPoints(const Epilogue& e, int32_t row, I32x16 (&acc)[4][V]) {
+FASTEP_INLINE void SubtractZeroPoints(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
   FASTEP_UNROLL
   for (int v = 0; v < V; ++v) {
-    const I32x16 sum = _mm512_loadu_si512(e.token_sum + v * kLanes);
+    const I32x16 sum = _mm512_loadu_si512(o.token_sum + v * kLanes);
     FASTEP_UNROLL
     for (int r = 0; r < 4; ++r) {
-      acc[r][v] = _mm512_sub_epi32(acc[r][v], _mm512_mullo_epi32(Broadcast32(e.rhs_zero_point + row + r), sum));
+      acc[r][v] = _mm512_sub_epi32(acc[r][v], _mm512_mullo_epi32(Broadcast32(o.rhs_zero_point + row + r), sum));
     }
   }
 }
 
-// Start values of R rows: acc_init, or the partial sums of the K-blocks before.
+// Start values of R rows.
 template <int R, int V>
-FASTEP_INLINE void Begin(const ProductArgs& args, int32_t row, int32_t out_row, I32x16 (&acc)[R][V]) {
-  const int32_t* partial = args.partial + static_cast<size_t>(out_row) * (kLanes * V);
-  if (args.first) {
+FASTEP_INLINE void Begin(const Output& o, int32_t row, I32x16 (&acc)[R][V]) {
+  if (!o.start_is_partial) {
     FASTEP_UNROLL
-    for (int r = 0; r < R; ++r) {
-      const I32x16 init = Broadcast32(args.epilogue->acc_init + row + r);
-      FASTEP_UNROLL
-      for (int v = 0; v < V; ++v) acc[r][v] = init;
-    }
+    for (int i = 0; i < R * V; ++i) acc[i / V][i % V] = Broadcast32(o.start + row + i / V);
   } else {
+    const int32_t* partial = o.start + static_cast<size_t>(row) * (kLanes * V);
     FASTEP_UNROLL
-    for (int r = 0; r < R; ++r) {
-      FASTEP_UNROLL
-      for (int v = 0; v < V; ++v) acc[r][v] = Load(partial + (r * V + v) * kLanes);
-    }
+    for (int i = 0; i < R * V; ++i) acc[i / V][i % V] = Load(partial + i * kLanes);
   }
 }
 
-// Four finished rows of this K-block, [row, row + 4) of the layer, at `out_row` of the call's output. row is a multiple
-// of 4.
-template <int V>
-FASTEP_INLINE void Finish(const ProductArgs& args, int32_t row, int32_t out_row, I32x16 (&acc)[4][V]) {
-  const Epilogue& e = *args.epilogue;
-  if (!args.last) return StoreI32<V>(args.partial, out_row, acc);
-  if (e.rhs_zero_point != nullptr) SubtractZeroPoints<V>(e, row, acc);
-  if (e.kind == OutputKind::kInt32) return StoreI32<V>(args.out, out_row, acc);
-  if (e.activation == Activation::kGelu || e.activation == Activation::kGeluTanh) {
-    alignas(64) int32_t memory[4 * kLanes * V];
-    StoreI32<V>(memory, 0, acc);
-    return FinishGelu(args, row, out_row, memory);
+// Four rows, `row` (a multiple of 4) and the next, of which this K-block is done.
+template <bool kZeroPoints, int V>
+FASTEP_INLINE void Finish(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
+  if (kZeroPoints && o.rhs_zero_point != nullptr) SubtractZeroPoints<V>(o, row, acc);
+  switch (o.ending) {
+    case Ending::kPartial:
+    case Ending::kI32:
+      return StoreI32<V>(o.out, row, acc);
+    case Ending::kU8:
+      return StoreQuantized<false, V>(o, row, acc);
+    case Ending::kS8:
+      return StoreQuantized<true, V>(o, row, acc);
+    case Ending::kF32:
+      return StoreF32<V>(o, row, acc);
+    case Ending::kGelu: {
+      alignas(64) uint8_t memory[4 * 64 * V];
+      StoreI32<V>(memory, 0, acc);
+      return FinishGelu(o, kLanes * V, row, reinterpret_cast<const int32_t*>(memory));
+    }
   }
-  if (e.kind == OutputKind::kFloat) return StoreF32<V>(args, row, out_row, acc);
-  if (e.kind == OutputKind::kQuantU8) return StoreQuantized<false, V>(args, row, out_row, acc);
-  StoreQuantized<true, V>(args, row, out_row, acc);
 }
 
 }  // namespace

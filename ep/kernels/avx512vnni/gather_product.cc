@@ -33,22 +33,27 @@ FASTEP_INLINE void MultiplyBlock(const uint8_t* lhs, const uint16_t* index, cons
   for (int r = 0; r < 4; ++r) {
     const __m512i wr = Broadcast32(w + 4 * r);
     FASTEP_UNROLL
-    for (int v = 0; v < V; ++v) acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], x[v], wr);
+    for (int v = 0; v < V; ++v) DotAccumulate<false>(acc[r][v], x[v], wr);
   }
 }
 
 template <int V>
 void ProductOfWidth(const ProductArgs& args) {
-  const RhsView& rhs = args.rhs;
-  for (int32_t group = args.group_begin; group < args.group_end; ++group) {
-    const int32_t row = group * 4, out_row = (group - args.group_begin) * 4;
+  const Output output = OutputOf(args, 4);
+  const uint32_t* group_ptr = args.rhs.group_ptr + args.group_begin;
+  const uint16_t* index = args.rhs.index + size_t{*group_ptr} * 4;
+  const auto* values = static_cast<const int8_t*>(args.rhs.values) + size_t{*group_ptr} * 16;
+  const uint8_t* lhs = args.lhs;
+  const int32_t rows = (args.group_end - args.group_begin) * 4;
+  size_t count = group_ptr[1] - group_ptr[0];
+  for (int32_t row = 0; row < rows; row += 4) {
     I32x16 acc[4][V];
-    Begin<4, V>(args, row, out_row, acc);
-    const size_t begin = rhs.group_ptr[group], end = rhs.group_ptr[group + 1];
-    const uint16_t* index = rhs.index + begin * 4;
-    const auto* w = static_cast<const int8_t*>(rhs.values) + begin * 16;
-    for (size_t j = begin; j < end; ++j, index += 4, w += 16) MultiplyBlock<V>(args.lhs, index, w, acc);
-    Finish<V>(args, row, out_row, acc);
+    Begin<4, V>(output, row, acc);
+    const int8_t* const end = values + count * 16;
+    for (; values != end; index += 4, values += 16) MultiplyBlock<V>(lhs, index, values, acc);
+    ++group_ptr;
+    count = group_ptr[1] - group_ptr[0];
+    Finish<false, V>(output, row, acc);
   }
 }
 

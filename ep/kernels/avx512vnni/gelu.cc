@@ -28,27 +28,27 @@ FASTEP_INLINE F32x16 Gelu(F32x16 v) {
 }
 
 template <Activation kActivation>
-void FinishFloat(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc) {
-  float* out = static_cast<float*>(args.out) + static_cast<size_t>(out_row) * args.tokens;
+void FinishFloat(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
+  float* out = reinterpret_cast<float*>(o.out) + static_cast<size_t>(row) * tokens;
   for (int r = 0; r < 4; ++r) {
-    for (int32_t t = 0; t < args.tokens; t += kLanes, acc += kLanes, out += kLanes) {
-      _mm512_store_ps(out, Gelu<kActivation>(Requantize(*args.epilogue, row + r, Load(acc))));
+    for (int32_t t = 0; t < tokens; t += kLanes, acc += kLanes, out += kLanes) {
+      _mm512_store_ps(out, Gelu<kActivation>(Requantize(o, row + r, Load(acc))));
     }
   }
 }
 
 template <Activation kActivation, bool kSigned>
-void FinishQuantized(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc) {
-  const Epilogue& e = *args.epilogue;
-  const F32x16 out_scale = _mm512_set1_ps(e.out_scale), out_zero_point = _mm512_set1_ps(e.out_zero_point);
-  const F32x16 hi = _mm512_set1_ps(static_cast<float>(e.hi));
-  const __m512i lo = _mm512_set1_epi8(static_cast<char>(e.lo));
-  uint8_t* out = static_cast<uint8_t*>(args.out) + static_cast<size_t>(out_row) * args.tokens;
-  for (int32_t t = 0; t < args.tokens; t += kLanes) {
+void FinishQuantized(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
+  const F32x16 out_scale = _mm512_set1_ps(o.epilogue->out_scale);
+  const F32x16 out_zero_point = _mm512_set1_ps(o.epilogue->out_zero_point);
+  const F32x16 hi = _mm512_set1_ps(static_cast<float>(o.hi));
+  const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
+  uint8_t* out = o.out + static_cast<size_t>(row) * tokens;
+  for (int32_t t = 0; t < tokens; t += kLanes) {
     F32x16 y[4];
     FASTEP_UNROLL
     for (int r = 0; r < 4; ++r) {
-      const F32x16 v = Requantize(e, row + r, Load(acc + r * args.tokens + t));
+      const F32x16 v = Requantize(o, row + r, Load(acc + r * tokens + t));
       y[r] = _mm512_fmadd_ps(Gelu<kActivation>(v), out_scale, out_zero_point);
     }
     Store(out + t * 4, Quantize<kSigned>(y, hi, lo));
@@ -56,17 +56,17 @@ void FinishQuantized(const ProductArgs& args, int32_t row, int32_t out_row, cons
 }
 
 template <Activation kActivation>
-void FinishAny(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc) {
-  if (args.epilogue->kind == OutputKind::kFloat) return FinishFloat<kActivation>(args, row, out_row, acc);
-  if (args.epilogue->kind == OutputKind::kQuantU8) return FinishQuantized<kActivation, false>(args, row, out_row, acc);
-  FinishQuantized<kActivation, true>(args, row, out_row, acc);
+void FinishAny(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
+  if (o.epilogue->kind == OutputKind::kFloat) return FinishFloat<kActivation>(o, tokens, row, acc);
+  if (o.epilogue->kind == OutputKind::kQuantU8) return FinishQuantized<kActivation, false>(o, tokens, row, acc);
+  FinishQuantized<kActivation, true>(o, tokens, row, acc);
 }
 
 }  // namespace
 
-void FinishGelu(const ProductArgs& args, int32_t row, int32_t out_row, const int32_t* acc) {
-  if (args.epilogue->activation == Activation::kGelu) return FinishAny<Activation::kGelu>(args, row, out_row, acc);
-  FinishAny<Activation::kGeluTanh>(args, row, out_row, acc);
+void FinishGelu(const Output& output, int32_t tokens, int32_t row, const int32_t* acc) {
+  if (output.epilogue->activation == Activation::kGelu) return FinishAny<Activation::kGelu>(output, tokens, row, acc);
+  FinishAny<Activation::kGeluTanh>(output, tokens, row, acc);
 }
 
 }  // namespace fastep::avx512vnni

@@ -17,25 +17,22 @@ constexpr int SetsFor(int accumulators) {
   return sets;
 }
 
-// Where block j of a row group finds its activations.
-struct DenseBlocks {
-  const uint8_t* lhs;
-  template <int V>
-  FASTEP_INLINE const uint8_t* At(const DenseBlocks& self, size_t j) {
-    return self.lhs + j * (64 * V);
-  }
-};
-struct IndexedBlocks {
+// The blocks of a K-block in storage order: a row group's end is the next one's beginning.
+template <int V, bool kIndexed>
+struct BlockStream {
   const uint8_t* lhs;
   const uint16_t* index;
-  template <int V>
-  FASTEP_INLINE const uint8_t* At(const IndexedBlocks& self, size_t j) {
-    return self.lhs + size_t{self.index[j]} * V;
-  }
+  const int8_t* values;
 };
 
+// Where the activations of block j, counted from the stream's place, stand.
+template <int V, bool kIndexed>
+FASTEP_INLINE const uint8_t* LhsOf(const BlockStream<V, kIndexed>& stream, size_t j) {
+  return stream.lhs + (kIndexed ? size_t{stream.index[j]} * V : j * (64 * V));
+}
+
 // acc[r][v] += w[r] . x[v] for one block of R rows.
-template <int R, int V>
+template <bool kInPlace, int R, int V>
 FASTEP_INLINE void MultiplyBlock(const uint8_t* x, const int8_t* w, I32x16 (&acc)[R][V]) {
   U8x64 xv[V];
   FASTEP_UNROLL
@@ -44,40 +41,48 @@ FASTEP_INLINE void MultiplyBlock(const uint8_t* x, const int8_t* w, I32x16 (&acc
   for (int r = 0; r < R; ++r) {
     const __m512i wr = Broadcast32(w + 4 * r);
     FASTEP_UNROLL
-    for (int v = 0; v < V; ++v) acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], xv[v], wr);
+    for (int v = 0; v < V; ++v) DotAccumulate<kInPlace>(acc[r][v], xv[v], wr);
   }
 }
 
-// R rows of a group whose blocks have kBlockRows rows (w: the first of the R). `count` blocks.
-template <int R, int V, int kBlockRows, class Blocks>
-FASTEP_INLINE void MultiplyGroup(const Blocks& blocks, const int8_t* w, size_t count, I32x16 (&acc)[R][V]) {
+template <int V, bool kIndexed>
+FASTEP_INLINE void Advance(BlockStream<V, kIndexed>& stream, size_t blocks, size_t block_bytes) {
+  if (kIndexed) {
+    stream.index += blocks;
+  } else {
+    stream.lhs += blocks * (64 * V);
+  }
+  stream.values += blocks * block_bytes;
+}
+
+// acc += `count` blocks, R rows of each, from the stream's place on. Blocks have kBlockRows rows; the stream points to
+// the first of the R.
+template <int R, int V, int kBlockRows, bool kIndexed>
+FASTEP_INLINE void MultiplyGroup(BlockStream<V, kIndexed> stream, size_t count, I32x16 (&acc)[R][V]) {
   constexpr int kSets = SetsFor(R * V);
   constexpr int kBlockBytes = 4 * kBlockRows;
-  if constexpr (kSets == 1) {
-    for (size_t j = 0; j < count; ++j, w += kBlockBytes) MultiplyBlock<R, V>(Blocks::template At<V>(blocks, j), w, acc);
-  } else {
-    I32x16 more[kSets - 1][R][V];
-    FASTEP_UNROLL
-    for (int s = 0; s < kSets - 1; ++s) {
+  I32x16 more[kSets][R][V];  // the first is not used
+  FASTEP_UNROLL
+  for (int i = R * V; i < kSets * R * V; ++i) more[i / (R * V)][i / V % R][i % V] = _mm512_setzero_si512();
+  const int8_t* const end = stream.values + count * kBlockBytes;
+  if constexpr (kSets > 1) {
+    const int8_t* const sets_end = stream.values + count / kSets * kSets * kBlockBytes;
+    while (stream.values != sets_end) {
+      MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, 0), stream.values, acc);
       FASTEP_UNROLL
-      for (int i = 0; i < R * V; ++i) more[s][i / V][i % V] = _mm512_setzero_si512();
+      for (int s = 1; s < kSets; ++s)
+        MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, s), stream.values + s * kBlockBytes, more[s]);
+      Advance(stream, kSets, kBlockBytes);
     }
-    size_t j = 0;
-    for (; j + kSets <= count; j += kSets, w += kSets * kBlockBytes) {
-      MultiplyBlock<R, V>(Blocks::template At<V>(blocks, j), w, acc);
-      FASTEP_UNROLL
-      for (int s = 1; s < kSets; ++s) {
-        MultiplyBlock<R, V>(Blocks::template At<V>(blocks, j + s), w + s * kBlockBytes, more[s - 1]);
-      }
-    }
-    for (; j < count; ++j, w += kBlockBytes) MultiplyBlock<R, V>(Blocks::template At<V>(blocks, j), w, acc);
-    FASTEP_UNROLL
-    for (int s = 0; s < kSets - 1; ++s) {
-      FASTEP_UNROLL
-      for (int i = 0; i < R * V; ++i) {
-        acc[i / V][i % V] = _mm512_add_epi32(acc[i / V][i % V], more[s][i / V][i % V]);
-      }
-    }
+  }
+  while (stream.values != end) {
+    MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, 0), stream.values, acc);
+    Advance(stream, 1, kBlockBytes);
+  }
+  FASTEP_UNROLL
+  for (int i = R * V; i < kSets * R * V; ++i) {
+    I32x16& sum = acc[i / V % R][i % V];
+    sum = _mm512_add_epi32(sum, more[i / (R * V)][i / V % R][i % V]);
   }
 }
 

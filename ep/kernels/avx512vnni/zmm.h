@@ -34,6 +34,19 @@ FASTEP_INLINE __m512i Broadcast32(const void* p) {
   __builtin_memcpy(&word, p, sizeof word);
   return _mm512_set1_epi32(word);
 }
+// acc += x . w in every 32-bit lane: four u8 x s8 products.
+//
+// kInPlace: around the intrinsic, gcc 12 copies accumulators between registers in loops that have several sets of them
+// (7 % of the time of 2x4). An asm statement does not let it, but hides the latency from its scheduler (3 % of the time
+// of 4x4 on 64 tokens).
+template <bool kInPlace>
+FASTEP_INLINE void DotAccumulate(I32x16& acc, U8x64 x, __m512i w) {
+  if constexpr (kInPlace) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
+  } else {
+    acc = _mm512_dpbusd_epi32(acc, x, w);
+  }
+}
 FASTEP_INLINE F32x16 BroadcastF32(const float* p) { return _mm512_set1_ps(*p); }
 
 }  // namespace fastep::avx512vnni
