@@ -30,8 +30,8 @@ struct Avx2Dot {
     __m256i even, odd;
   };
   // dense, 1x4, 2x4, 4x4, 8x4, 4x1: eight sums in registers, beside inputs and weights of two registers each.
-  static constexpr int kRows[kRhsKinds] = {8, 1, 2, 4, 8, 4};
-  static constexpr int kVectors[kRhsKinds] = {1, 8, 4, 2, 1, 2};
+  static constexpr int kRows[kRhsKinds] = {4, 1, 2, 4, 8, 4};
+  static constexpr int kVectors[kRhsKinds] = {2, 8, 4, 2, 1, 2};
 
   static FASTEP_INLINE Weights LoadWeights(const Value* w) {
     int32_t pairs[2];
@@ -72,14 +72,16 @@ struct Avx2Dot {
   }
 };
 
-constexpr Blocking kBlocking = {32, 256};  // 32 KB of activations
-constexpr Blocking kWide = {64, 128};
+constexpr Blocking kBlocking = {32, 192};  // 24 KB of activations
+// Full weights are large: a wider tile reads them less often.
+constexpr Blocking kFull = {64, 192};
+constexpr Blocking kWide = {64, 96};
 
 constexpr KernelTable kTable = {
     /*tier=*/1,
     /*value_bytes=*/2,
     /*planar_row_bytes=*/0,
-    /*blocking=*/{kBlocking, kWide, kBlocking, kBlocking, kBlocking, kBlocking},
+    /*blocking=*/{kFull, kWide, kBlocking, kBlocking, kBlocking, kBlocking},
     /*product=*/
     {Product<Avx2Dot, RhsKind::kDense>, Product<Avx2Dot, RhsKind::k1x4>, Product<Avx2Dot, RhsKind::k2x4>,
      Product<Avx2Dot, RhsKind::k4x4>, Product<Avx2Dot, RhsKind::k8x4>, Product<Avx2Dot, RhsKind::k4x1>},

@@ -23,7 +23,11 @@ struct AvxVnniDot {
   static constexpr int kRows[kRhsKinds] = {4, 1, 2, 4, 4, 4};
   static constexpr int kVectors[kRhsKinds] = {3, 8, 6, 3, 3, 2};
 
+  // clang reads the weights of later rows ahead, for which there is no register, and spills sums; the barrier stops it.
   static FASTEP_INLINE Weights LoadWeights(const Value* w) {
+#ifdef __clang__
+    __asm__ volatile("" ::: "memory");
+#endif
     int32_t quad;
     __builtin_memcpy(&quad, w, sizeof(quad));
     return _mm256_set1_epi32(quad);
