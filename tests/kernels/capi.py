@@ -62,7 +62,7 @@ class _LinearInfo(ctypes.Structure):
 
 @dataclass(frozen=True)
 class SparseWeight:
-    """Blocks as docs/op-contract.md stores them: `blocks [n_blocks, R, C]` and `gaps [n_blocks]` of a weight `[N, K]`."""
+    """A weight `[N, K]` as docs/op-contract.md stores it: `blocks [n_blocks, R, C]` and `gaps [n_blocks]`."""
 
     shape: tuple[int, int]
     blocks: Array
@@ -169,7 +169,8 @@ class Linear:
 
     def _call(self, function: str, x: Array, dtype: npt.DTypeLike, threads: int) -> Array:
         n, k = self.spec.shape
-        assert x.shape[1:] == (k,) and x.dtype == ELEMENT_TYPES[self.spec.x_type]
+        assert x.shape[1:] == (k,)
+        assert x.dtype == ELEMENT_TYPES[self.spec.x_type]
         x = np.ascontiguousarray(x)
         y = guarded((x.shape[0], n), dtype, zone=260)  # the library may not rely on its alignment
         run = getattr(self._library, function)

@@ -27,12 +27,14 @@ def random_x(rng: np.random.Generator, m: int, k: int, x_type: str = "u8") -> Ar
     return rng.integers(info.min, info.max + 1, (m, k)).astype(info.dtype)
 
 
-def make_spec(rng: np.random.Generator, values: Array, storage: tuple[int, int] | None = None, **options: Any) -> LinearSpec:
+def make_spec(
+    rng: np.random.Generator, values: Array, storage: tuple[int, int] | None = None, **options: Any
+) -> LinearSpec:
     """A layer of `values` s8 `[N, K]`, dense or stored as blocks, whose outputs use the range of their type.
 
     Scales are per channel and bias is random; `options` are fields of LinearSpec and win.
     """
-    n, k = values.shape
+    n = values.shape[0]
     x_type = options.get("x_type", "u8")
     spread = max(1.0, 74 * 74 * float(np.sqrt(max(1, np.count_nonzero(values) / n))))
     fields: dict[str, Any] = {

@@ -21,5 +21,5 @@ def tier(request: pytest.FixtureRequest, capi: Capi, cpu_tiers: list[str]) -> st
     name = str(request.param)
     if name not in cpu_tiers:
         pytest.skip(f"this CPU does not run the tier {name}")
-    assert name in capi.supported_tiers(), f"the CPU runs {name}, but the library was built without it or does not see it"
+    assert name in capi.supported_tiers(), f"the CPU runs {name}, the library does not"
     return name

@@ -67,7 +67,7 @@ def dense_weight(spec: LinearSpec) -> Array:
 
 
 def accumulate(spec: LinearSpec, x: Array) -> Array:
-    """`sum_k (x - zx)(W - zw)`, int64 `[M, N]`. Computed in double, where every partial sum is exact (far below 2^53)."""
+    """`sum_k (x - zx)(W - zw)`, int64 `[M, N]`; in double, where every partial sum is exact (far below 2^53)."""
     centred_x = x.astype(np.float64) - spec.x_zero_point
     centred_w = dense_weight(spec).astype(np.float64) - spec.w_zero_point.astype(np.float64).reshape(-1, 1)
     return (centred_x @ centred_w.T).astype(np.int64)
@@ -90,7 +90,8 @@ def run(spec: LinearSpec, x: Array, gelu: Callable[[str, Array], Array]) -> Arra
             return v
         v = fma(v, np.float32(1.0 / y_scale), np.float32(spec.y_zero_point))
     else:
-        v = fma(acc, (double_scale / y_scale).astype(np.float32), (bias / y_scale + spec.y_zero_point).astype(np.float32))
+        offset = bias / y_scale + spec.y_zero_point
+        v = fma(acc, (double_scale / y_scale).astype(np.float32), offset.astype(np.float32))
     low, high = RANGES[spec.y_type]
     if spec.activation == "relu":
         low = max(low, spec.y_zero_point)

@@ -95,7 +95,7 @@ def test_zero_points_of_the_weights(capi: Capi, tier: str, weight_type: type, pe
         for x_type in ("u8", "s8"):
             weight = rng.integers(info.min, info.max + 1, (k, n)).astype(weight_type)
             zero_point = rng.integers(info.min, info.max + 1, n if per_channel else 1).astype(weight_type)
-            spec = make_spec(rng, np.ones((n, k), np.int8), x_type=x_type, y_type="f32", weight=weight, w_zero_point=zero_point)
+            spec = make_spec(rng, np.ones((n, k), np.int8), x_type=x_type, weight=weight, w_zero_point=zero_point)
             check(capi, spec, random_x(rng, m, k, x_type), tier)
 
 

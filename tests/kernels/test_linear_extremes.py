@@ -1,4 +1,4 @@
-"""Where int8 kernels go wrong: saturating instructions, int32 overflow, roundings at a half, values beyond the range."""
+"""Where int8 kernels go wrong: saturation, int32 overflow, roundings at a half, values beyond the range."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_halves_round_to_even(capi: Capi, tier: str, y_type: str, activation: st
     x = np.arange(256, dtype=np.uint8)[:, None]
     check(capi, spec, x, tier)
     y = capi.linear(spec, tier).run(x)[:, 0].astype(int)
-    assert y[101] == 4 and y[103] == 4, "0.5 + 3 and 1.5 + 3 both round to 4"
+    assert [y[101], y[103]] == [4, 4], "0.5 + 3 and 1.5 + 3 both round to 4"
 
 
 @pytest.mark.parametrize("y_type", ["u8", "s8", "f32"])
@@ -109,7 +109,8 @@ def test_large_sums_convert_to_the_nearest_float(capi: Capi, tier: str) -> None:
     rng = np.random.default_rng(5)
     k = 2100
     values = rng.integers(100, 128, (16, k)).astype(np.int8)
-    spec = make_spec(rng, values, x_zero_point=0, w_scale=np.ones(1, np.float32), x_scale=1.0, bias=np.zeros(16, np.float32))
+    one, zeros = np.ones(1, np.float32), np.zeros(16, np.float32)
+    spec = make_spec(rng, values, x_zero_point=0, w_scale=one, x_scale=1.0, bias=zeros)
     x = rng.integers(200, 256, (40, k)).astype(np.uint8)
     sums = reference.accumulate(spec, x)
     assert sums.min() > 2**24

@@ -1,4 +1,4 @@
-"""Block storage (docs/op-contract.md) in, the same layer out; broken storage and parameters refused with a clear message."""
+"""Block storage (docs/op-contract.md) in, the same layer out; broken storage and parameters refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_gaps_bridged_by_zero_blocks(capi: Capi, tier: str, gap_type: type, n: i
     values[n // 2, 5] = 77
     values[n - 1, k - 1] = -128
     sparse = reference.encode_blocks(values, 1, 1, gap_type=gap_type)
-    assert (sparse.gaps == np.iinfo(gap_type).max).any() and not sparse.blocks.all()
+    assert (sparse.gaps == np.iinfo(gap_type).max).any()
+    assert not sparse.blocks.all()
     check(capi, make_spec(rng, values, weight=sparse), random_x(rng, 3, k), tier)
 
 
@@ -50,9 +51,9 @@ def test_info_counts_what_is_stored(capi: Capi, tier: str) -> None:
     spec = make_spec(rng, values)
     density = np.count_nonzero(values) / values.size
     exact = capi.linear(spec, tier, "4x4").info
-    assert exact.density == pytest.approx(density) and exact.work_density == pytest.approx(density)
+    assert (exact.density, exact.work_density) == pytest.approx((density, density))
     dense = capi.linear(spec, tier, "dense").info
-    assert dense.density == pytest.approx(density) and dense.work_density == pytest.approx(1)
+    assert (dense.density, dense.work_density) == pytest.approx((density, 1))
     assert 0 < exact.packed_bytes < dense.packed_bytes
 
 
