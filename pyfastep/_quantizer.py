@@ -234,10 +234,15 @@ def float_constants(model: Any) -> set[str]:
 
 
 def finish(path: Path, source: Any, prepared: Any) -> list[QuantizedWeight]:
-    """Check the quantized weights and put back what the tools changed: opset imports, metadata, dimensions."""
+    """Check the quantized weights and put back what the tools changed.
+
+    That is: residuals (which they quantize along with the products that read the same tensor), opset imports, metadata
+    and the dimensions of inputs and outputs.
+    """
     onnx = _import_onnx()
     weights = _check_weights(onnx.load(str(path)), prepared)
     model = onnx.load(str(path), load_external_data=False)
+    _give_back_floats(model)
     used = {node.domain for node in model.graph.node} | {""}
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:], model.metadata_props[:]
@@ -251,6 +256,26 @@ def finish(path: Path, source: Any, prepared: Any) -> list[QuantizedWeight]:
     onnx.save(model, str(path))
     onnx.checker.check_model(str(path))
     return weights
+
+
+def _give_back_floats(model: Any) -> None:
+    """Let everything but products read the float value again where a quantized one was made for a product.
+
+    What was quantized for its own sake stays: the result of a product or of a quantized embedding table.
+    """
+    made = {output: node for node in model.graph.node for output in node.output}
+    floats: dict[str, str] = {}
+    for node in model.graph.node:
+        quantizer = made.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if quantizer is None or quantizer.op_type != "QuantizeLinear":
+            continue
+        origin = made.get(quantizer.input[0])
+        if origin is None or origin.op_type not in (*PRODUCTS, "Gather"):
+            floats[node.output[0]] = quantizer.input[0]
+    for node in model.graph.node:
+        if node.op_type not in PRODUCTS:
+            for index, name in enumerate(node.input):
+                node.input[index] = floats.get(name, name)
 
 
 def _check_weights(model: Any, prepared: Any) -> list[QuantizedWeight]:

@@ -1,0 +1,257 @@
+"""Static quantization: what the file holds, how near it stays, and every refusal."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+import pyfastep
+from pyfastep.errors import FastEPError
+
+WEIGHTS = {"wq", "wk", "w1", "w2", "wp"}
+
+
+def constants(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def run(path: Path, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return [np.asarray(value) for value in session.run(None, feeds)]
+
+
+def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_weights_are_symmetric_s8_per_output_channel(float_model: Path, quantized_model: Path) -> None:
+    before, after = constants(onnx.load(str(float_model))), constants(onnx.load(str(quantized_model)))
+    for name in WEIGHTS:
+        weight, quantized = before[name], after[f"{name}_quantized"]
+        inputs = 1 if name == "wp" else 0  # the Gemm has its weight transposed
+        scale = after[f"{name}_scale"]
+        assert quantized.dtype == np.int8
+        assert not after[f"{name}_zero_point"].any()
+        largest = np.abs(weight).max(axis=inputs)
+        np.testing.assert_allclose(scale, np.where(largest > 0, largest / 127, 1), rtol=1e-6)
+        steps = weight / np.expand_dims(scale, inputs)
+        assert np.abs(quantized - steps).max() <= 0.5 + 1e-4
+        assert np.abs(quantized).max() == 127  # the full range: nothing reduced
+        assert (quantized[weight == 0] == 0).all()
+    assert (before["w1"] == 0).mean() > 0.5
+
+
+def test_axes_of_the_scales(quantized_model: Path) -> None:
+    model = onnx.load(str(quantized_model))
+    axes = {
+        node.input[0].removesuffix("_quantized"): next((a.i for a in node.attribute if a.name == "axis"), None)
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+    }
+    assert {name: axes[name] for name in WEIGHTS} == {"wq": 1, "wk": 1, "w1": 1, "w2": 1, "wp": 0}
+
+
+def test_only_the_products_inputs_are_quantized(quantized_model: Path) -> None:
+    model = onnx.load(str(quantized_model))
+    used_by: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            used_by.setdefault(name, []).append(node.op_type)
+    made = {output: node for node in model.graph.node for output in node.output}
+    values = constants(model)
+    quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    assert quantizers
+    for node in quantizers:
+        assert values[node.input[2]].dtype == np.uint8
+        for user in used_by[node.output[0]]:
+            assert user == "DequantizeLinear"
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in made:
+            assert set(used_by[node.output[0]]) <= {"MatMul", "Gemm"}
+    # Neither the mask nor the scores it is applied to are touched.
+    mask = next(node for node in model.graph.node if node.op_type == "Mul")
+    assert not {made[name].op_type for name in mask.input} & {"DequantizeLinear"}
+
+
+def test_the_file_is_valid_smaller_and_keeps_its_interface(float_model: Path, quantized_model: Path) -> None:
+    before, after = onnx.load(str(float_model)), onnx.load(str(quantized_model))
+    onnx.checker.check_model(after, full_check=True)
+    assert list(after.graph.input) == list(before.graph.input)
+    assert list(after.graph.output) == list(before.graph.output)
+    assert list(after.metadata_props) == list(before.metadata_props)
+    assert {entry.domain for entry in after.opset_import} == {""}
+
+
+def test_outputs_stay_near(float_model: Path, quantized_model: Path, calibration: list[Any]) -> None:
+    for batch in calibration:
+        for a, b in zip(run(float_model, batch), run(quantized_model, batch), strict=True):
+            assert cosine(a, b) > 0.99
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "percentile", "percentile": 99.99},
+        {"method": "entropy"},
+        {"attention": False},
+        {"embeddings": True},
+        {"product_outputs": True},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_options(float_model: Path, calibration: list[Any], tmp_path: Path, options: dict[str, Any]) -> None:
+    report = pyfastep.quantize(float_model, tmp_path / "q.onnx", data=calibration, **options)
+    model = onnx.load(str(tmp_path / "q.onnx"))
+    onnx.checker.check_model(model)
+    assert report.cosine > 0.9
+    counts = Counter(node.op_type for node in model.graph.node)
+    default = tmp_path / "default.onnx"
+    pyfastep.quantize(float_model, default, data=calibration)
+    usual = Counter(node.op_type for node in onnx.load(str(default)).graph.node)
+    if "attention" in options:
+        assert counts["QuantizeLinear"] < usual["QuantizeLinear"]
+    if "product_outputs" in options:
+        assert counts["QuantizeLinear"] > usual["QuantizeLinear"]
+    assert ("words" in constants(model)) == ("embeddings" not in options)
+    if "embeddings" in options:
+        assert "words_quantized" in constants(model)
+
+
+def test_the_report_tells_what_was_done(float_model: Path, calibration: list[Any], tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    report = pyfastep.quantize(
+        float_model,
+        tmp_path / "q.onnx",
+        data=calibration,
+        exclude=["up"],
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert report.output == tmp_path / "q.onnx"
+    assert {weight.name for weight in report.weights} == WEIGHTS - {"w1"}
+    assert report.unquantized == ("up",)
+    assert report.samples == 16
+    assert report.output_bytes == report.output.stat().st_size
+    assert told[0] == (0, 4)
+    assert told[-1] == (4, 4)
+    w2 = next(weight for weight in report.weights if weight.name == "w2")
+    assert w2.shape == (20, 12)
+    assert 0.5 < w2.sparsity < 0.9
+    assert w2.zeros_after >= w2.zeros_before
+    for part in ("4 weights quantized", "1 left float", "16 samples", "stayed zero"):
+        assert part in str(report)
+
+
+def test_two_runs_write_the_same_bytes(
+    float_model: Path, quantized_model: Path, calibration: list[Any], tmp_path: Path
+) -> None:
+    pyfastep.quantize(float_model, tmp_path / "q.onnx", data=calibration)
+    assert (tmp_path / "q.onnx").read_bytes() == quantized_model.read_bytes()
+
+
+def test_an_older_opset_is_raised(calibration: list[Any], tmp_path: Path) -> None:
+    weight = numpy_helper.from_array(np.random.default_rng(0).normal(0, 1, (3, 4)).astype(np.float32), "w")
+    ids = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 4])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("MatMul", ["x", "w"], ["y"], "m")], "g", [ids], [y], [weight])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 11)], ir_version=7)
+    onnx.save(model, str(tmp_path / "old.onnx"))
+    data = [{"x": np.random.default_rng(1).normal(0, 1, (8, 3)).astype(np.float32)}]
+    report = pyfastep.quantize(tmp_path / "old.onnx", tmp_path / "q.onnx", data=data)
+    assert report.cosine > 0.99
+
+
+def no_weights(model: onnx.ModelProto) -> None:
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in WEIGHTS]
+    lost = [tensor for tensor in model.graph.initializer if tensor.name in WEIGHTS]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    for tensor in lost:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, 1, list(tensor.dims)))
+
+
+def replace_weight(model: onnx.ModelProto, value: float, dtype: Any = np.float32) -> None:
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "w1")
+    array = numpy_helper.to_array(tensor).astype(dtype)
+    array.flat[3] = value
+    tensor.CopyFrom(numpy_helper.from_array(array, "w1"))
+
+
+def half_precision(model: onnx.ModelProto) -> None:
+    replace_weight(model, 1, np.float16)
+    up = next(node for node in model.graph.node if node.name == "up")
+    down = list(model.graph.node).index(up)
+    up.input[0] = "attended16"
+    up.output[0] = "h16"
+    model.graph.node.insert(down, onnx.helper.make_node("Cast", ["attended"], ["attended16"], to=10))
+    model.graph.node.insert(down + 2, onnx.helper.make_node("Cast", ["h16"], ["h0"], to=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (no_weights, "no MatMul or Gemm with a constant weight"),
+        (lambda model: replace_weight(model, np.nan), "up: weight w1 holds NaN"),
+        (half_precision, "up: weight w1 is float16"),
+    ],
+    ids=["no weights", "NaN", "float16"],
+)
+def test_models_that_cannot_be_quantized(
+    float_model: Path, calibration: list[Any], tmp_path: Path, change: Any, message: str
+) -> None:
+    model = onnx.load(str(float_model))
+    change(model)
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    with pytest.raises(FastEPError, match=message):
+        pyfastep.quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", data=calibration)
+    assert os.listdir(tmp_path) == ["m.onnx"]
+
+
+def test_refusals_write_nothing(
+    float_model: Path, quantized_model: Path, calibration: list[Any], tmp_path: Path
+) -> None:
+    output = tmp_path / "q.onnx"
+    truncated = tmp_path / "truncated.onnx"
+    truncated.write_bytes(float_model.read_bytes()[:-100])
+    wrong_ids = [{"input_ids": np.full((1, 4), 999), "attention_mask": np.ones((1, 4), int)}]
+    cases: list[tuple[Path, dict[str, Any], str]] = [
+        (tmp_path / "missing.onnx", {}, "no such model file"),
+        (truncated, {}, "not a readable ONNX model"),
+        (quantized_model, {}, "quantized already"),
+        (float_model, {"method": "best"}, "known are minmax, percentile, entropy"),
+        (float_model, {"percentile": 101.0}, "percentile"),
+        (float_model, {"exclude": ["nobody"]}, "named 'nobody'"),
+        (float_model, {"max_samples": 0}, "at least 1"),
+        (float_model, {"data": wrong_ids}, "vocabulary"),
+        (float_model, {"exclude": ["query", "key", "up", "down", "head"]}, "no weight was quantized"),
+    ]
+    for model, options, message in cases:
+        with pytest.raises(FastEPError, match=message):
+            pyfastep.quantize(model, output, **{"data": calibration, **options})
+        assert sorted(os.listdir(tmp_path)) == ["truncated.onnx"], message
+
+
+def test_outputs_that_cannot_be_written(float_model: Path, calibration: list[Any], tmp_path: Path) -> None:
+    for output, message in (
+        (tmp_path / "nowhere" / "q.onnx", "folder does not exist"),
+        (tmp_path, "is a folder"),
+        (float_model, "same file"),
+    ):
+        with pytest.raises(FastEPError, match=message):
+            pyfastep.quantize(float_model, output, data=calibration)
+
+
+def test_a_failure_leaves_an_older_output_alone(float_model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "q.onnx"
+    output.write_text("older")
+    with pytest.raises(FastEPError):
+        pyfastep.quantize(float_model, output, data=[{"input_ids": np.zeros((1, 2), int)}])
+    assert output.read_text() == "older"
