@@ -18,11 +18,15 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 find_package(Threads REQUIRED)
 
 add_library(fastep_flags INTERFACE)
+set(fastep_optimize -O3)
+if(FASTEP_SANITIZE)
+  set(fastep_optimize -O1)  # instrumented kernels take minutes to compile above that
+endif()
 target_include_directories(fastep_flags INTERFACE ${PROJECT_SOURCE_DIR}/ep)
 target_compile_definitions(fastep_flags INTERFACE FASTEP_VERSION="${fastep_version}")
 # -ffp-contract=off: every tier must round the same, so a fused multiply-add is written out, never invented by the compiler.
 target_compile_options(
-  fastep_flags INTERFACE -Wall -Wextra -fno-math-errno -ffp-contract=off $<$<NOT:$<CONFIG:Debug>>:-O3>
+  fastep_flags INTERFACE -Wall -Wextra -fno-math-errno -ffp-contract=off $<$<NOT:$<CONFIG:Debug>>:${fastep_optimize}>
                          $<$<BOOL:${FASTEP_WERROR}>:-Werror>)
 
 # STB_GNU_UNIQUE symbols would be shared with other libraries of the process and pin this one in memory (clang has none).
