@@ -56,8 +56,13 @@ def _be_quiet_and_offline() -> None:
     warnings.simplefilter("ignore")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Runs the demo; an error of ours is one line and exit code 1."""
     try:
         app()
     except FastEPError as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

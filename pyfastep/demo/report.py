@@ -23,8 +23,8 @@ NOTES = (
     "quantized product outputs, and static as FastEP gets it. Speed-up: that / FastEP.",
     "DistilBERT has random weights: it shows speed only. MiniLM has its real weights, but is pruned in one shot, "
     "without the training that wins the accuracy back; that training is not part of the demo yet.",
-    "Largest difference, mean magnitude and cosine: FastEP's outputs against stock ONNX Runtime's on the same quantized model, real "
-    "text. The default conversion drops roundings of the quantized model, so they are not zero.",
+    "Largest difference, mean magnitude and cosine: FastEP's outputs against stock ONNX Runtime's on the same "
+    "quantized model, real text. The default conversion drops roundings of the quantized model, so they are not zero.",
 )
 
 

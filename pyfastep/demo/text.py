@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import random
 import sysconfig
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ def docstrings(count: int, *, seed: int = 0) -> list[str]:
     Raises:
         FastEPError: The standard library's sources hold fewer than ``count``.
     """
-    found = sorted(set(_all_docstrings(Path(sysconfig.get_path("stdlib")))))
+    found = list(_sorted_docstrings(Path(sysconfig.get_path("stdlib"))))
     if len(found) < count:
         raise FastEPError(
             f"{count} docstrings wanted, {len(found)} found",
@@ -41,6 +42,11 @@ def docstrings(count: int, *, seed: int = 0) -> list[str]:
 def first_sentence(text: str) -> str:
     """The text up to its first full stop, for display."""
     return text.split(". ", 1)[0].rstrip(".")
+
+
+@functools.cache
+def _sorted_docstrings(root: Path) -> tuple[str, ...]:
+    return tuple(sorted(set(_all_docstrings(root))))
 
 
 def _all_docstrings(root: Path) -> Iterator[str]:

@@ -9,8 +9,8 @@ rint(q) unless q lies within eps of a half, and then one step beside it at most.
 float32, K products and S = x_scale w_scale sum_k |x - x_zero_point| |w - w_zero_point|, the errors are:
 
 * stock ONNX Runtime, float product: dequantizing rounds x and w once each, K products and K - 1 sums round in any
-  order, adding the bias rounds once: |dv| <= gamma(K + 3) (S + |bias|), gamma(n) = n u / (1 - n u) (Higham, Accuracy and
-  Stability of Numerical Algorithms, section 3.1). Integer products err less.
+  order, adding the bias rounds once: |dv| <= gamma(K + 3) (S + |bias|), gamma(n) = n u / (1 - n u) (Higham, Accuracy
+  and Stability of Numerical Algorithms, section 3.1). Integer products err less.
 * FastEP: the scale rounds once, the accumulator's conversion once, the fused multiply-add once, the bias once:
   |dv| <= 4 u (|v - bias| + |bias|), and no more for q, whose scale and offset round the same way.
 * An activation multiplies |dv| by its largest slope (1.13 for GELU) and adds its own error, at most
