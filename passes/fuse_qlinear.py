@@ -109,7 +109,9 @@ class FuseQLinearPass(CountingPass):
             outputs=[_output_like(linear)],
             name=node.name,
         )
-        fused.meta[LAYER] = FusedLayer(linear.weight.values, _bytes_in_file(linear.weight.source[0]), linear.has_bias, linear.dropped_pairs)
+        fused.meta[LAYER] = FusedLayer(
+            linear.weight.values, _bytes_in_file(linear.weight.source[0]), linear.has_bias, linear.dropped_pairs
+        )
         graph.insert_before(node, fused)
         _take_over(linear, fused.outputs[0])
 

@@ -9,7 +9,7 @@ from .base import CountingPass
 
 
 class InferShapesPass(CountingPass):
-    """onnx's shape inference. Graph inputs and outputs stay as the model declares them."""
+    """onnx's shape inference. Graph inputs and outputs stay as the model declares them, where it does."""
 
     def rewrite(self, model: ir.Model) -> int:
         """Infers; the count is the number of dimensions and ranks learned."""
@@ -17,7 +17,8 @@ class InferShapesPass(CountingPass):
         before = _known(model.graph)
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
         for value, shape, type_ in declared:
-            value.shape, value.type = shape, type_
+            if shape is not None:
+                value.shape, value.type = shape, type_
         return _known(model.graph) - before
 
 

@@ -30,7 +30,7 @@ def build_pipeline(exact: bool = False) -> list[CountingPass]:
     return [
         RaiseOpsetPass(),
         InferShapesPass(),
-        UnpackOperatorsPass(),
+        UnpackOperatorsPass(exact),
         MoveScalesPass(exact),
         UnsignActivationsPass(exact),
         FuseQLinearPass(exact),

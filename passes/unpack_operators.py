@@ -7,7 +7,8 @@
     MatMulIntegerToFloat(a, b, bias)    DQ(a) . DQ(b) + bias
     BiasGelu, FastGelu with bias        Add -> Gelu, FastGelu
 
-Only linears are touched: the right side and every scale must be constant.
+Only linears are touched: the right side and every scale must be constant. Where every rounding is to be kept,
+QLinearAdd stays: it adds to what is rounded already.
 """
 
 from __future__ import annotations
@@ -32,14 +33,22 @@ _NOT_LINEAR = "no constant side"
 
 
 class UnpackOperatorsPass(CountingPass):
-    """See the module."""
+    """See the module.
+
+    Args:
+        exact: whether every rounding of the source is kept.
+    """
+
+    def __init__(self, exact: bool = False) -> None:
+        super().__init__()
+        self._exact = exact
 
     def rewrite(self, model: ir.Model) -> int:
         """Unpacks every operator that it can; `refusals` has the linears among the others."""
         count = 0
         for node in list(model.graph):
             unpack = _UNPACKERS.get(("" if is_default_domain(node) else node.domain, node.op_type))
-            if unpack is None or node.graph is None:
+            if unpack is None or node.graph is None or (self._exact and node.op_type == "QLinearAdd"):
                 continue
             reason = unpack(node)
             if reason is None:

@@ -1,7 +1,7 @@
 """Turns s8 activations of linears into u8: the same numbers, 128 higher, with a zero point 128 higher.
 
-The kernels take both, at the same speed. ONNX Runtime multiplies u8 by s8 much faster than s8 by s8, so the converted model
-gains on stock ONNX Runtime.
+The kernels take both, at the same speed. ONNX Runtime multiplies u8 by s8 much faster than s8 by s8, so the converted
+model gains on stock ONNX Runtime.
 """
 
 from __future__ import annotations

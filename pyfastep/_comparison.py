@@ -38,7 +38,7 @@ def largest_difference(source: Path | onnx.ModelProto, converted: ir.Model, seed
     Dynamic dimensions get one size per name: the first of an input 2, all others 16. Integer inputs are 0 or 1.
 
     Raises:
-        VerificationError: one of the models does not run, or an output differs in shape, or is NaN in the converted one.
+        VerificationError: one of the models does not run, or an output differs in shape, or is NaN after conversion.
     """
     from pyfastep.passes import model_file
 

@@ -13,6 +13,7 @@ from ..ops.arithmetic import quantize
 
 Array = npt.NDArray[Any]
 
+
 def is_default_domain(node: ir.Node) -> bool:
     """Whether a node is an op of ONNX itself."""
     return node.domain in ("", "ai.onnx")

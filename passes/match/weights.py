@@ -59,6 +59,11 @@ def _is_swap(node: ir.Node) -> bool:
 
 
 def _unquantized_reason(value: ir.Value) -> str:
+    """In words, by the type that the weights have in the file."""
+    producer = value.producer()
+    while producer is not None and producer.inputs and producer.inputs[0] is not None:
+        value = producer.inputs[0]
+        producer = value.producer()
     if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
         return f"{value.dtype.name.lower()} weights"
     return "weights are float (not quantized)"

@@ -1,4 +1,4 @@
-"""`fastep convert`."""
+"""`fastep convert`: rewriting a quantized model into fastep nodes."""
 
 from __future__ import annotations
 
@@ -10,62 +10,56 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pyfastep.errors import FastEPError
-
 if TYPE_CHECKING:
     from pyfastep.passes.report import ConversionReport, LayerReport
 
 _MEGABYTE = 1e6
+_NAME_WIDTH = 36
+_RIGHT = ("N x K", "weights", "blocks", "kB")
+
+_Model = Annotated[Path, typer.Argument(help="Quantized ONNX model.")]
+_Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Converted model. Without it, only the report is printed.")
+]
+_Exact = Annotated[bool, typer.Option("--exact", help="Keep every rounding of the source model.")]
+_ExternalData = Annotated[bool, typer.Option("--external-data", help="Put the tensors into <output>.data.")]
+_Verify = Annotated[
+    bool, typer.Option("--verify", help="Run source and result on random inputs on stock ONNX Runtime and compare.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
 def convert(
-    model: Annotated[Path, typer.Argument(help="Quantized ONNX model.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Converted model. Without it, only the report is printed.")
-    ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Keep every rounding of the source model.")] = False,
-    external_data: Annotated[bool, typer.Option("--external-data", help="Put the tensors into <output>.data.")] = False,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Run source and result on random inputs on stock ONNX Runtime and compare.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    model: _Model,
+    output: _Output = None,
+    exact: _Exact = False,
+    external_data: _ExternalData = False,
+    verify: _Verify = False,
+    as_json: _Json = False,
 ) -> None:
     """Rewrite a quantized model into fastep nodes; pruned weights are stored sparse."""
-    from pyfastep.convert import convert as convert_model
+    from pyfastep.convert import convert as run
 
-    try:
-        report = convert_model(model, output, exact=exact, external_data=external_data, verify=verify)
-    except FastEPError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(1) from None
+    report = run(model, output, exact=exact, external_data=external_data, verify=verify)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
-        print_report(report, Console())
+        print_report(report, Console(highlight=False))
 
 
 def print_report(report: ConversionReport, console: Console) -> None:
-    """Prints a conversion report as tables."""
-    table = Table(title=f"{len(report.layers)} linears converted")
-    for column, justify in (
-        ("layer", "left"),
-        ("N x K", "right"),
-        ("zeros", "left"),
-        ("weights", "right"),
-        ("blocks", "right"),
-        ("kernel", "left"),
-        ("fused", "left"),
-        ("bytes", "right"),
-    ):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    """Prints a conversion report: a table of layers, what was left alone and why, and sizes."""
+    table = Table(title=f"{len(report.layers)} linears converted, {len(report.skipped)} left alone")
+    for column in ("layer", "N x K", "zeros", "weights", "blocks", "kernel", "fused", "kB"):
+        table.add_column(column, justify="right" if column in _RIGHT else "left", no_wrap=True)
     for layer in report.layers:
         table.add_row(*_row(layer))
     console.print(table)
     for note in sorted({layer.note for layer in report.layers if layer.note}):
         names = [layer.name for layer in report.layers if layer.note == note]
-        console.print(f"{len(names)} layers, {names[0]} first: {note}", markup=False, highlight=False)
+        console.print(f"{len(names)} layers, {names[0]} first: {note}", markup=False)
     for skip in report.skipped:
-        console.print(f"left alone: {skip.node}: {skip.reason}", markup=False, highlight=False)
+        console.print(f"left alone: {skip.node}: {skip.reason}", markup=False)
     if report.file_bytes_after:
         before, after = report.file_bytes_before / _MEGABYTE, report.file_bytes_after / _MEGABYTE
         console.print(f"file: {before:.1f} MB -> {after:.1f} MB")
@@ -74,14 +68,23 @@ def print_report(report: ConversionReport, console: Console) -> None:
 
 
 def _row(layer: LayerReport) -> tuple[str, ...]:
-    fused = " + ".join(filter(None, ("bias" if layer.bias else "", layer.activation, layer.output)))
+    fused = "+".join(filter(None, ("bias" if layer.bias else "", layer.activation, layer.output)))
     return (
-        layer.name,
+        short_name(layer.name),
         f"{layer.n} x {layer.k}",
         layer.structure,
         f"{layer.density:.0%}",
         f"{layer.block_density:.0%}",
         layer.kernel,
         fused,
-        f"{layer.bytes_before} -> {layer.bytes_after}",
+        f"{layer.bytes_before / 1e3:.0f} -> {layer.bytes_after / 1e3:.0f}",
     )
+
+
+def short_name(name: str) -> str:
+    """The end of an exporter's long node name, without the op at its end: `.../layer.0/attention/q_lin`."""
+    parts = name.split("/")
+    if len(parts) > 2 and parts[-1].startswith(("MatMul", "Gemm")):
+        parts.pop()
+    short = "/".join(parts)
+    return short if len(short) <= _NAME_WIDTH else f"...{short[3 - _NAME_WIDTH :]}"

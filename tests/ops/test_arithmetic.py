@@ -52,7 +52,11 @@ def test_constants_are_those_of_the_kernels(repository: Path) -> None:
     text = (repository / "ep/kernels/generic/gelu.h").read_text()
     for name, ours in (("kGeluErfTail", "_TAIL_ERF"), ("kGeluTanhTail", "_TAIL_TANH"), ("kExp2", "_EXP2")):
         assert header_array(text, name) == [np.float32(c) for c in getattr(arithmetic, ours)]
-    for name, ours in (("kGeluClamp", "_CLAMP"), ("kLowestExponent", "_LOWEST_EXPONENT"), ("kRoundToInt", "_ROUND_TO_INT")):
+    for name, ours in (
+        ("kGeluClamp", "_CLAMP"),
+        ("kLowestExponent", "_LOWEST_EXPONENT"),
+        ("kRoundToInt", "_ROUND_TO_INT"),
+    ):
         match = re.search(rf"{name} = (-?[\d.]+)f;", text)
         assert match is not None, name
         assert float(match[1]) == getattr(arithmetic, ours)
@@ -61,7 +65,9 @@ def test_constants_are_those_of_the_kernels(repository: Path) -> None:
 @pytest.mark.parametrize("kind", ["erf", "tanh"])
 def test_gelu_error(kind: str) -> None:
     rng = np.random.default_rng(0)
-    x = np.concatenate([np.linspace(-16, 16, 20001), rng.standard_normal(20000) * 3, 10.0 ** rng.uniform(-30, 30, 2000)])
+    x = np.concatenate(
+        [np.linspace(-16, 16, 20001), rng.standard_normal(20000) * 3, 10.0 ** rng.uniform(-30, 30, 2000)]
+    )
     x = x.astype(np.float32)
     v = x.astype(np.float64)
     if kind == "erf":

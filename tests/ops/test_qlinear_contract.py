@@ -1,13 +1,13 @@
 """The op contract of QLinear: names, numpy reference and function body agree with each other and with the document.
 
-How far body and reference may differ. Both compute t = (acc x_scale w_scale + bias) / y_scale + y_zero_point, with roundings of
-at most u = 2^-24 relative each. With P = |acc x_scale w_scale|, B = |bias|, V = |P + B| in the units of the result:
+How far body and reference may differ. Both compute t = (acc x_scale w_scale + bias) / y_scale + y_zero_point, with
+roundings of at most u = 2^-24 relative each. With P = |acc x_scale w_scale|, B = |bias|, V = |P + B| in the units of the result:
 
     reference   float(acc), the scale, fma                         2 P + V           (+ B and the zero point, quantized)
     body        float(acc), the scale, product, sum, division      3 P + 2 V
 
-so that 1.01 u (5 P + 3 V + B + |t|) bounds their distance, 1.01 covering terms of second order. A quantized value may therefore
-differ by one step, and only where t lies that close to a half. GELU is Lipschitz with 1.13; its two implementations add
+so that 1.01 u (5 P + 3 V + B + |t|) bounds their distance, 1.01 covering terms of second order. A quantized value may
+therefore differ by one step, and only where t lies that close to a half. GELU is Lipschitz with 1.13; its two implementations add
 `GELU_ERROR_BOUND` (ours) and 2^-20 max(|v|, 1) (erf or tanh of ONNX Runtime and the four operations around it).
 """
 
@@ -38,7 +38,9 @@ VARIANTS = qlinear.all_variants()
 TYPES = {"u8": (np.uint8, TensorProto.UINT8), "s8": (np.int8, TensorProto.INT8), "f32": (np.float32, TensorProto.FLOAT)}
 
 
-def make_inputs(variant: Variant, n: int, k: int, x_type: str = "u8", block: tuple[int, int] = (4, 1), seed: int = 0) -> Inputs:
+def make_inputs(
+    variant: Variant, n: int, k: int, x_type: str = "u8", block: tuple[int, int] = (4, 1), seed: int = 0
+) -> Inputs:
     """Random inputs in the contract's types."""
     rng = np.random.default_rng(seed)
     info = np.iinfo(TYPES[x_type][0])
@@ -97,7 +99,9 @@ def gelu_in_double(v: npt.NDArray[np.float64], activation: str) -> npt.NDArray[n
     return np.vectorize(lambda t: t / 2 * (1 + math.erf(t / math.sqrt(2))), otypes=[np.float64])(v)
 
 
-def exact_and_bound(variant: Variant, inputs: Inputs, shape: tuple[int, int]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def exact_and_bound(
+    variant: Variant, inputs: Inputs, shape: tuple[int, int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The unrounded result in double (in steps, if quantized), and how far the two computed ones may lie apart."""
     acc = qlinear.accumulate(variant, inputs, shape)
     product = acc * (np.float64(inputs["x_scale"]) * inputs["w_scale"].astype(np.float64))
@@ -139,7 +143,10 @@ def test_names_round_trip(variant: Variant) -> None:
     assert Variant.parse(variant.name) == variant
 
 
-@pytest.mark.parametrize("name", ["QLinear", "QLinear_", "QLinear_u8_pair", "QLinear_u8_gelu", "QLinear_swish_u8", "qlinear_u8", "QLinear_u8x"])
+@pytest.mark.parametrize(
+    "name",
+    ["QLinear", "QLinear_", "QLinear_u8_pair", "QLinear_u8_gelu", "QLinear_swish_u8", "qlinear_u8", "QLinear_u8x"],
+)
 def test_other_names_are_not_ours(name: str) -> None:
     assert Variant.parse(name) is None
 
@@ -159,7 +166,9 @@ def test_the_document_lists_the_inputs(repository: Path) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
 @pytest.mark.parametrize("optimized", [False, True], ids=["plain", "optimized"])
-@pytest.mark.parametrize(("n", "k", "block"), [(1, 1, (1, 1)), (13, 7, (4, 1)), (17, 33, (1, 4)), (64, 48, (4, 4)), (31, 130, (8, 4))])
+@pytest.mark.parametrize(
+    ("n", "k", "block"), [(1, 1, (1, 1)), (13, 7, (4, 1)), (17, 33, (1, 4)), (64, 48, (4, 4)), (31, 130, (8, 4))]
+)
 def test_body_on_runtime(variant: Variant, optimized: bool, n: int, k: int, block: tuple[int, int]) -> None:
     inputs = make_inputs(variant, n, k, block=block)
     assert_close(variant, inputs, (n, k), run_runtime(make_model(variant, inputs, (n, k)), inputs["x"], optimized))
@@ -242,7 +251,11 @@ def test_accumulators_are_exact() -> None:
     """At the largest sums: every product 255 * 255, against Python's integers."""
     variant, k = Variant("", "f32", sparse=False), 4096
     inputs = make_inputs(variant, 1, k)
-    inputs |= {"x": np.full((1, k), 255, np.uint8), "x_zero_point": np.uint8(0), "weight": np.full((k, 1), 255, np.uint8)}
+    inputs |= {
+        "x": np.full((1, k), 255, np.uint8),
+        "x_zero_point": np.uint8(0),
+        "weight": np.full((k, 1), 255, np.uint8),
+    }
     inputs["w_zero_point"] = np.uint8(0)
     assert qlinear.accumulate(variant, inputs, (1, k)).item() == 255 * 255 * k
 

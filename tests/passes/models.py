@@ -104,7 +104,9 @@ def add_activation(builder: Builder, x: str, activation: str) -> str:
     return x
 
 
-def add_product(b: Builder, form: str, x: str, weight: Array, w_scale: Array, pair: list[str], bias: Array | None) -> str:
+def add_product(
+    b: Builder, form: str, x: str, weight: Array, w_scale: Array, pair: list[str], bias: Array | None
+) -> str:
     """A product in one of FORMS on the quantized `x`; `pair` is the output scale, where the form has one."""
     x_parameters, n = ["x_scale", "x_zero"], weight.shape[0]
     zeros = np.zeros(w_scale.shape, np.int8)

@@ -1,10 +1,11 @@
 """QLinear takes the place of what it was matched from and computes the same.
 
-Distance between source and QLinear. The source multiplies dequantized floats: x_float and w_float carry one rounding each, and a
-sum of K products in any order has a relative error of at most K u of the sum of absolute values (Higham, Accuracy and Stability of
-Numerical Algorithms, 3.1), u = 2^-24. With A = sum_k |x w| and the few roundings behind it, |source - exact| <= (K + 8) u (A + |b|).
-QLinear's accumulators are exact, the rest is bounded by 8 u (A + |b|). Their quantized outputs may differ by one step where the exact
-value lies within the sum of both, in steps, of a half; GELU adds what `GELU_SLACK` allows.
+Distance between source and QLinear. The source multiplies dequantized floats: x_float and w_float carry one rounding
+each, and a sum of K products in any order has a relative error of at most K u of the sum of absolute values (Higham,
+Accuracy and Stability of Numerical Algorithms, 3.1), u = 2^-24. With A = sum_k |x w| and the few roundings behind it,
+|source - exact| <= (K + 8) u (A + |b|). QLinear's accumulators are exact, the rest is bounded by 8 u (A + |b|). Their
+quantized outputs may differ by one step where the exact value lies within the sum of both, in steps, of a half; GELU
+adds what `GELU_SLACK` allows.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def check_against_source(source: Array, found: Array, exact: Array, bound: Array
 
 
 def exact_steps(model: ir.Model, feeds: dict[str, Array]) -> tuple[Array, Array, Array]:
-    """The value of the model's one QLinear before its last rounding, in double; the bound of the docstring; the reference's y."""
+    """The model's one QLinear before its last rounding, in double; the bound of the docstring; the reference's y."""
     ((node, variant),) = qlinear_nodes(model.graph)
     inputs = {name: constant(value) for name, value in zip(variant.inputs[1:], node.inputs[1:], strict=True)}
     quantizer = node.inputs[0].producer()  # type: ignore[union-attr]
@@ -77,7 +78,7 @@ def exact_steps(model: ir.Model, feeds: dict[str, Array]) -> tuple[Array, Array,
 @pytest.mark.parametrize("activation", ["", "relu", "gelu", "gelutanh"])
 @pytest.mark.parametrize("form", FORMS)
 def test_forms(form: str, activation: str) -> None:
-    """Every form, default mode, against the numpy reference through the body, and exact mode against the source itself."""
+    """Every form: the body against the numpy reference, and exact mode against the source itself."""
     source = linear_model(form, weight=WEIGHT, activation=activation)
     feeds = random_x(source)
     for exact in (False, True):
@@ -92,7 +93,7 @@ def test_forms(form: str, activation: str) -> None:
         assert node.name == {"qgemm": "product/QGemm", "qlinear_matmul": "product_q/QLinearMatMul"}.get(form, node.name)
         (found,) = run(model, feeds)
         if pair_kept:
-            # ONNX Runtime requantizes with one factor: rarely, the product is one of its steps off, 1.5 of the output's.
+            # ONNX Runtime requantizes with one factor: rarely, the product is one of its steps off, 1.5 of y's.
             difference = np.abs(found.astype(int) - run(source, feeds)[0].astype(int))
             assert difference.max() <= 3
             assert (difference > 0).mean() < 0.02

@@ -19,6 +19,14 @@ def test_inner_shapes() -> None:
     assert not InferShapesPass()(model).modified
 
 
+def test_outputs_without_shape_get_one() -> None:
+    model = to_ir(linear_model(weight=random_weight(12, 20), y_type="f32"))
+    model.graph.outputs[0].shape = None
+    InferShapesPass()(model)
+    assert model.graph.outputs[0].shape is not None
+    assert model.graph.outputs[0].shape[-1] == 12
+
+
 def test_declared_shapes_stay() -> None:
     proto = linear_model(weight=random_weight(12, 20), y_type="f32")
     model = to_ir(proto)

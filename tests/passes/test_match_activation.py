@@ -80,7 +80,9 @@ SPELLINGS = {
 }
 
 
-def start_of(b: Builder, write: Callable[[Builder, str], str], after: Callable[[Builder, str], str] | None = None) -> ir.Value:
+def start_of(
+    b: Builder, write: Callable[[Builder, str], str], after: Callable[[Builder, str], str] | None = None
+) -> ir.Value:
     """The value `s` of a model x -> Neg -> s -> what `write` writes -> y."""
     b.input("x", ["n", 4])
     b.node("Neg", ["x"], "s")

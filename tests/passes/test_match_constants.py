@@ -42,7 +42,9 @@ CHAINS: dict[str, Callable[[Builder], str]] = {
     "identity": lambda b: b.node("Identity", ["data"], "a"),
     "transpose": lambda b: b.node("Transpose", ["data"], "a", perm=[1, 0]),
     "reshape": lambda b: b.node("Reshape", ["data", b.constant("shape", [0, 3, -1], np.int64)], "a"),
-    "squeeze": lambda b: b.node("Squeeze", [b.node("Unsqueeze", ["data", b.constant("ax", [0, 2], np.int64)], "u"), "ax"], "a"),
+    "squeeze": lambda b: b.node(
+        "Squeeze", [b.node("Unsqueeze", ["data", b.constant("ax", [0, 2], np.int64)], "u"), "ax"], "a"
+    ),
     "cast": lambda b: b.node("Cast", ["data"], "a", to=6),
     "clip_above": lambda b: b.node("Clip", ["data", "", b.constant("hi", 0.5)], "a"),
     "quantized": chain_quantized,
@@ -64,7 +66,12 @@ def test_chains_are_computed(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("attributes", "value"),
-    [({"value_float": 1.5}, 1.5), ({"value_floats": [1.0, 2.0]}, [1.0, 2.0]), ({"value_int": 3}, 3), ({"value_ints": [3, 4]}, [3, 4])],
+    [
+        ({"value_float": 1.5}, 1.5),
+        ({"value_floats": [1.0, 2.0]}, [1.0, 2.0]),
+        ({"value_int": 3}, 3),
+        ({"value_ints": [3, 4]}, [3, 4]),
+    ],
 )
 def test_constant_nodes(attributes: dict[str, Any], value: Any) -> None:
     graph = to_ir(wrap(lambda b: b.node("Constant", [], "c", **attributes)).build()).graph

@@ -118,7 +118,13 @@ def test_a_reader_of_the_shape_does_not_mean_float() -> None:
 
 @pytest.mark.parametrize(
     ("bias", "is_bias"),
-    [(np.ones(12), True), (np.ones((1, 12)), True), (np.ones(()), True), (np.ones((1, 1, 12)), False), (np.ones((5, 12)), False)],
+    [
+        (np.ones(12), True),
+        (np.ones((1, 12)), True),
+        (np.ones(()), True),
+        (np.ones((1, 1, 12)), False),
+        (np.ones((5, 12)), False),
+    ],
 )
 def test_what_counts_as_a_bias(bias: Any, is_bias: bool) -> None:
     """One number per output, and no more dimensions than the product has."""
@@ -159,7 +165,11 @@ def test_alpha_and_beta_are_multiplied_in() -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(set_attribute(transA=1), "transposes its activations"), (set_attribute(alpha=-1.0), "alpha = -1"), (set_attribute(alpha=0.0), "alpha = 0")],
+    [
+        (set_attribute(transA=1), "transposes its activations"),
+        (set_attribute(alpha=-1.0), "alpha = -1"),
+        (set_attribute(alpha=0.0), "alpha = 0"),
+    ],
 )
 def test_gemm_refusals(change: Callable[[onnx.NodeProto], None], reason: str) -> None:
     found = match_linear(product_of(gemm(change)), exact=False)

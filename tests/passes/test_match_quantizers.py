@@ -51,7 +51,10 @@ def test_consumers() -> None:
     assert only_consumer(graph.outputs[0]) is None
 
 
-@pytest.mark.parametrize(("zero_point", "dtype", "one_sided"), [(0, "u8", True), (255, "u8", True), (1, "u8", False), (-128, "s8", True), (0, "s8", False)])
+@pytest.mark.parametrize(
+    ("zero_point", "dtype", "one_sided"),
+    [(0, "u8", True), (255, "u8", True), (1, "u8", False), (-128, "s8", True), (0, "s8", False)],
+)
 def test_one_sided(zero_point: int, dtype: str, one_sided: bool) -> None:
     type_ = {"u8": np.uint8, "s8": np.int8}[dtype]
     assert Scale(np.asarray(np.float32(1)), np.asarray(zero_point, type_)).is_one_sided is one_sided
@@ -106,5 +109,5 @@ def test_a_scale_computed_at_run_time() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, -1.0, 0.0, np.inf])
 def test_scales_that_are_no_scales(bad: float) -> None:
-    with pytest.raises(ConversionError, match="node 'y/QuantizeLinear': the scale is .*calibrate and quantize"):
+    with pytest.raises(ConversionError, match=r"node 'y/QuantizeLinear': the scale is .*calibrate and quantize"):
         scale_of(quantizer(np.float32(bad), np.uint8(0)))

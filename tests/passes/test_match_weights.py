@@ -36,7 +36,10 @@ def test_forms(form: str, per_channel: bool) -> None:
 def product(values: Any, scale: Any, zero_point: Any, **attributes: Any) -> ir.Value:
     b = Builder(21)
     b.input("x", [2, 20])
-    parameters = [b.constant("s", scale, np.asarray(scale).dtype), b.constant("z", zero_point, np.asarray(zero_point).dtype)]
+    parameters = [
+        b.constant("s", scale, np.asarray(scale).dtype),
+        b.constant("z", zero_point, np.asarray(zero_point).dtype),
+    ]
     b.constant("w", values, np.asarray(values).dtype)
     b.node("MatMul", ["x", b.dequantize("w", parameters, "d", **attributes)], "y")
     b.output("y", [2, 12])
@@ -54,7 +57,10 @@ MATRIX = WEIGHT.T
         (product(MATRIX.astype(np.int32), SCALE, np.int32(0)), "int32 weights, expected 8 bits"),
         (product(MATRIX.astype(np.int16), SCALE, np.int16(0)), "int16 weights, expected 8 bits"),
         (product(MATRIX[None], SCALE, ZERO), "weights have 3 dimensions, expected 2"),
-        (product(MATRIX, np.linspace(1, 2, 20, dtype=np.float32), np.zeros(20, np.int8), axis=0), "run along the inputs"),
+        (
+            product(MATRIX, np.linspace(1, 2, 20, dtype=np.float32), np.zeros(20, np.int8), axis=0),
+            "run along the inputs",
+        ),
         (product(MATRIX, np.full((2, 12), SCALE), np.zeros((2, 12), np.int8), axis=0, block_size=10), "in blocks"),
         (product(MATRIX, np.float16(0.01), ZERO), "float16 weight scales, expected float32"),
     ],
@@ -77,12 +83,22 @@ def plain_product(dtype: Any, as_input: bool = False) -> ir.Value:
     return right_side(b.build())
 
 
+def cast_product() -> ir.Value:
+    b = Builder()
+    b.input("x", [2, 20])
+    b.constant("w", np.ones((20, 12)), np.float16)
+    b.node("MatMul", ["x", b.node("Cast", ["w"], "w_float", to=1)], "y")
+    b.output("y", [2, 12])
+    return right_side(b.build())
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
         (plain_product(np.float32), "weights are float (not quantized)"),
         (plain_product(np.float16), "float16 weights"),
         (plain_product(ml_dtypes.bfloat16), "bfloat16 weights"),
+        (cast_product(), "float16 weights"),
         (plain_product(np.float32, as_input=True), "weights are not constant"),
     ],
 )
@@ -94,7 +110,7 @@ def test_weights_that_are_not_quantized(value: ir.Value, reason: str) -> None:
 def test_scales_that_are_no_scales(bad: float) -> None:
     scales = np.full(12, 0.01, np.float32)
     scales[7] = bad
-    with pytest.raises(ConversionError, match="weight scale is .*expected a finite number above 0") as error:
+    with pytest.raises(ConversionError, match=r"weight scale is .*expected a finite number above 0") as error:
         match_weight(product(MATRIX, scales, np.zeros(12, np.int8), axis=1))
     assert error.value.node == "node 'd/DequantizeLinear'"
     assert error.value.remedy

@@ -82,7 +82,7 @@ def test_external_data_missing_or_short(external: Path) -> None:
 
 def test_from_proto() -> None:
     assert len(model_file.from_proto(linear_model(weight=WEIGHT)).graph) > 0
-    with pytest.raises(ModelFileError, match="no nodes"):
+    with pytest.raises(ModelFileError, match=r"no nodes"):
         model_file.from_proto(onnx.ModelProto())
 
 
@@ -106,12 +106,20 @@ def test_save(kind: str, external_data: bool, request: pytest.FixtureRequest, tm
     assert np.abs(run(loaded, feeds)[0] - expected).max() <= 1
 
 
+def test_large_models_get_external_data(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above 2 GB, with the limit lowered."""
+    monkeypatch.setattr(model_file, "PROTOBUF_LIMIT", model_file._RESERVE + WEIGHT.size)
+    model_file.save(model_file.load(source), tmp_path / "target.onnx")
+    assert (tmp_path / "target.onnx.data").stat().st_size >= WEIGHT.size
+    assert len(onnx.load(tmp_path / "target.onnx").graph.node) > 0
+
+
 def test_a_model_that_the_checker_rejects_is_not_written(source: Path, tmp_path: Path) -> None:
     model = model_file.load(source)
     next(node for node in model.graph if node.op_type == "MatMul").op_type = "NoSuchOp"
     folder = tmp_path / "out"
     folder.mkdir()
-    with pytest.raises(VerificationError, match="onnx.checker rejects the converted model: .*NoSuchOp"):
+    with pytest.raises(VerificationError, match=r"onnx.checker rejects the converted model: .*NoSuchOp"):
         model_file.save(model, folder / "target.onnx")
     assert not list(folder.iterdir())
 
@@ -129,9 +137,9 @@ def test_an_old_file_survives_a_failure(source: Path, tmp_path: Path) -> None:
 
 def test_targets_that_cannot_be(source: Path, tmp_path: Path) -> None:
     model = model_file.load(source)
-    with pytest.raises(ModelFileError, match="does not exist"):
+    with pytest.raises(ModelFileError, match=r"does not exist"):
         model_file.save(model, tmp_path / "nowhere" / "target.onnx")
-    with pytest.raises(ModelFileError, match="is a folder"):
+    with pytest.raises(ModelFileError, match=r"is a folder"):
         model_file.save(model, tmp_path)
 
 
@@ -141,7 +149,7 @@ def test_a_disk_error_is_ours(source: Path, tmp_path: Path, monkeypatch: pytest.
 
     model = model_file.load(source)
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(ModelFileError, match="cannot be written: No space left on device"):
+    with pytest.raises(ModelFileError, match=r"cannot be written: No space left on device"):
         model_file.save(model, tmp_path / "target.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["source.onnx"]
 

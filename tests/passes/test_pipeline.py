@@ -39,7 +39,10 @@ def test_counts_per_pass() -> None:
     report = convert_model(to_ir(linear_model("qlinear_matmul", weight=WEIGHT, opset=13)))
     counts = {entry.name: entry.count for entry in report.passes}
     assert list(counts) == [type(step).__name__.removesuffix("Pass") for step in build_pipeline()]
-    assert {name: counts[name] for name in ("RaiseOpset", "UnpackOperators", "FuseQLinear", "StoreSparse", "AttachFunctions")} == {
+    assert {
+        name: counts[name]
+        for name in ("RaiseOpset", "UnpackOperators", "FuseQLinear", "StoreSparse", "AttachFunctions")
+    } == {
         "RaiseOpset": 1,
         "UnpackOperators": 1,
         "FuseQLinear": 1,
@@ -67,7 +70,9 @@ def test_a_converted_model_is_refused() -> None:
 def test_functions_of_the_source_are_inlined() -> None:
     source = linear_model(weight=WEIGHT, y_type="f32")
     body = [onnx.helper.make_node("MatMul", ["a", "b"], ["c"])]
-    source.functions.append(onnx.helper.make_function("local", "Product", ["a", "b"], ["c"], body, [onnx.helper.make_opsetid("", 17)]))
+    source.functions.append(
+        onnx.helper.make_function("local", "Product", ["a", "b"], ["c"], body, [onnx.helper.make_opsetid("", 17)])
+    )
     source.opset_import.append(onnx.helper.make_opsetid("local", 1))
     product = next(node for node in source.graph.node if node.op_type == "MatMul")
     product.domain, product.op_type = "local", "Product"
@@ -124,11 +129,27 @@ def set_tensor(model: onnx.ModelProto, name: str, value: Any) -> onnx.ModelProto
 @pytest.mark.parametrize(
     ("model", "node", "problem"),
     [
-        (set_tensor(linear_model(weight=WEIGHT), "x_scale", np.nan), "node 'x_float/DequantizeLinear'", "the scale is nan"),
+        (
+            set_tensor(linear_model(weight=WEIGHT), "x_scale", np.nan),
+            "node 'x_float/DequantizeLinear'",
+            "the scale is nan",
+        ),
         (set_tensor(linear_model(weight=WEIGHT), "y_scale", np.nan), "node 'y/QuantizeLinear'", "the scale is nan"),
-        (set_tensor(linear_model(weight=WEIGHT), "w_scale", [np.nan] * 32), "node 'w_float_again/DequantizeLinear'", "the weight scale is nan"),
-        (set_tensor(linear_model(weight=WEIGHT), "w", np.ones((23, 32))), "node 'product/MatMul'", "24 features, the weights expect 23"),
-        (set_tensor(linear_model(weight=WEIGHT), "w_scale", [1.0, 2.0]), "node 'product/MatMul'", "2 weight scales for 32 outputs"),
+        (
+            set_tensor(linear_model(weight=WEIGHT), "w_scale", [np.nan] * 32),
+            "node 'w_float_again/DequantizeLinear'",
+            "the weight scale is nan",
+        ),
+        (
+            set_tensor(linear_model(weight=WEIGHT), "w", np.ones((23, 32))),
+            "node 'product/MatMul'",
+            "24 features, the weights expect 23",
+        ),
+        (
+            set_tensor(linear_model(weight=WEIGHT), "w_scale", [1.0, 2.0]),
+            "node 'product/MatMul'",
+            "2 weight scales for 32 outputs",
+        ),
     ],
 )
 def test_broken_models(model: onnx.ModelProto, node: str, problem: str) -> None:
@@ -160,7 +181,9 @@ def test_linears_inside_control_flow_are_reported() -> None:
     branch = Builder()
     branch.node("MatMul", ["x", "w_if"], "inner")
     graphs = [
-        onnx.helper.make_graph(branch.nodes, name, [], [onnx.helper.make_tensor_value_info("inner", onnx.TensorProto.FLOAT, None)])
+        onnx.helper.make_graph(
+            branch.nodes, name, [], [onnx.helper.make_tensor_value_info("inner", onnx.TensorProto.FLOAT, None)]
+        )
         for name in ("then", "else")
     ]
     source.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((24, 4), np.float32), "w_if"))

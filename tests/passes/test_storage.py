@@ -50,7 +50,9 @@ def test_gaps_are_bridged(distance: int) -> None:
     weight[0, 1] = 5
     weight[0, 1 + distance] = -7
     for gap_type in (np.uint8, np.uint16):
-        stored = storage._bridge(weight[0, [1, 1 + distance]].reshape(2, 1, 1), np.array([1, 1 + distance]), gap_type, weight.shape)
+        stored = storage._bridge(
+            weight[0, [1, 1 + distance]].reshape(2, 1, 1), np.array([1, 1 + distance]), gap_type, weight.shape
+        )
         assert stored.gaps.dtype == gap_type
         assert len(stored.gaps) == 2 + (distance - 1) // np.iinfo(gap_type).max
         assert np.array_equal(decode_slowly(stored), weight)
@@ -59,7 +61,9 @@ def test_gaps_are_bridged(distance: int) -> None:
 def test_gap_type_is_the_cheaper_one() -> None:
     every_300 = np.zeros((1, 300 * 50), np.int8)
     every_300[0, ::300] = 1
-    assert storage.encode(every_300, (1, 1)).gaps.dtype == np.uint16  # bridges cost as much as wide gaps: more bytes in blocks
+    assert (
+        storage.encode(every_300, (1, 1)).gaps.dtype == np.uint16
+    )  # bridges cost as much as wide gaps: more bytes in blocks
     one_far = np.ones((1, 1000), np.int8)
     one_far[0, 300:900] = 0
     assert storage.encode(one_far, (1, 1)).gaps.dtype == np.uint8
@@ -93,7 +97,9 @@ def test_orientation_is_not_mixed_up() -> None:
     assert storage.measure(np.ascontiguousarray(weight.T)).found() == "1x4"
 
 
-@pytest.mark.parametrize(("density", "name"), [(1.0, "dense"), (0.95, "dense"), (0.5, "unstructured"), (0.2, "unstructured")])
+@pytest.mark.parametrize(
+    ("density", "name"), [(1.0, "dense"), (0.95, "dense"), (0.5, "unstructured"), (0.2, "unstructured")]
+)
 def test_without_blocks(density: float, name: str) -> None:
     assert storage.measure(random_weight(128, 128, (1, 1), density)).found() == name
 
@@ -106,13 +112,21 @@ def test_measure_counts(n: int, k: int, density: float, seed: int) -> None:
     assert structure.density == np.count_nonzero(weight) / weight.size
     for rows, cols in storage.BLOCK_SHAPES:
         grid = (-(-n // rows), -(-k // cols))
-        kept = sum(weight[r * rows : (r + 1) * rows, c * cols : (c + 1) * cols].any() for r in range(grid[0]) for c in range(grid[1]))
+        kept = sum(
+            weight[r * rows : (r + 1) * rows, c * cols : (c + 1) * cols].any()
+            for r in range(grid[0])
+            for c in range(grid[1])
+        )
         assert structure.stored_blocks[rows, cols] == kept
         assert structure.block_density[rows, cols] == kept / (grid[0] * grid[1])
 
 
 @given(
-    block=st.sampled_from(storage.BLOCK_SHAPES), density=st.floats(0, 1), seed=st.integers(0, 999), n=st.integers(1, 64), k=st.integers(1, 64)
+    block=st.sampled_from(storage.BLOCK_SHAPES),
+    density=st.floats(0, 1),
+    seed=st.integers(0, 999),
+    n=st.integers(1, 64),
+    k=st.integers(1, 64),
 )
 @settings(max_examples=80, deadline=None)
 def test_smallest_is_smallest(block: tuple[int, int], density: float, seed: int, n: int, k: int) -> None:

@@ -12,7 +12,15 @@ from .models import Builder, linear_model, op_types, random_weight, random_x, ru
 
 WEIGHT = random_weight(12, 20)
 FUSED = {
-    "qlinear_matmul": ["QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "MatMul", "QuantizeLinear", "DequantizeLinear", "Add"],
+    "qlinear_matmul": [
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DequantizeLinear",
+        "MatMul",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "Add",
+    ],
     "qgemm": ["QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "Gemm"],
     "matmul_integer": ["QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "MatMul", "Add"],
     "matmul_integer_to_float": ["QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "MatMul", "Add"],
@@ -29,7 +37,7 @@ def test_unpacked_forms(form: str, per_channel: bool) -> None:
     assert (unpack.count, unpack.refusals) == (1, [])
     assert op_types(model) == [*FUSED[form], "Identity"]
     feeds = random_x(source)
-    # One step of the product at most, where the form has one: the rounding point of QLinearMatMul is ONNX Runtime's own.
+    # One step of the product at most, where the form has one: QLinearMatMul rounds in ONNX Runtime's own way.
     tolerance = 0.06 * 1.001 if form == "qlinear_matmul" else 1e-5
     difference = np.abs(run(model, feeds)[0] - run(source, feeds)[0])
     assert difference.max() <= tolerance
@@ -40,7 +48,11 @@ def test_unpacked_forms(form: str, per_channel: bool) -> None:
 @pytest.mark.parametrize("form", FUSED)
 def test_the_product_keeps_the_name(form: str) -> None:
     source = linear_model(form, weight=WEIGHT)
-    names = {node.name for node in source.graph.node if node.op_type in ("QLinearMatMul", "QGemm", "MatMulInteger", "MatMulIntegerToFloat")}
+    names = {
+        node.name
+        for node in source.graph.node
+        if node.op_type in ("QLinearMatMul", "QGemm", "MatMulInteger", "MatMulIntegerToFloat")
+    }
     model = to_ir(source)
     UnpackOperatorsPass()(model)
     assert {node.name for node in model.graph if node.op_type in ("MatMul", "Gemm")} == names
@@ -135,6 +147,16 @@ def test_qlinear_add_of_a_bias() -> None:
     difference = np.abs(run(model, feeds)[0].astype(int) - run(b.build(), feeds)[0].astype(int))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.02
+
+
+def test_qlinear_add_stays_if_exact() -> None:
+    b = Builder()
+    b.input("x", ["n", 4], "u8")
+    a, c, y = b.scale("a", 0.1, 120), b.scale("c", 0.2, 100), b.scale("y", 0.15, 110)
+    b.constant("bias", [1, 100, 120, 255], np.uint8)
+    b.node("QLinearAdd", ["x", *a, "bias", *c, *y], "sum", domain="com.microsoft")
+    b.output("sum", ["n", 4], "u8")
+    assert not UnpackOperatorsPass(exact=True)(to_ir(b.build())).modified
 
 
 def test_qlinear_add_of_two_activations_stays() -> None:
