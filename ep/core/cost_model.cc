@@ -1,25 +1,39 @@
 #include "core/cost_model.h"
 
+#include <algorithm>
+
 #include "core/aligned.h"
 
 namespace fastep {
 namespace {
 
-// time of a tile = groups * group + blocks * block, in cycles per token, measured by `fastep_bench --fit`.
-// A group costs the start and end of its loop, and its share of the output; a block its products and its loads.
+// cycles per token = groups * group + blocks * block. A group costs the start and end of its loop and its outputs, a
+// block its products and loads.
 struct Cost {
   double group;
   double block;
 };
 
-//                                       dense           1x4             2x4             4x4             8x4 4x1
-constexpr Cost kVnni512[kRhsKinds] = {{0.40, 0.28},  {0.20, 0.060}, {0.25, 0.080},
-                                      {0.30, 0.140}, {0.40, 0.280}, {0.30, 0.20}};
+// Measured by `fastep_bench --fit --tier ...` (768 x 768, 384 tokens, quantized output) on an Intel Xeon with
+// AVX512-VNNI and AVX-VNNI (family 6, model 167, 48 KB L1, two 512-bit vpdpbusd per cycle), gcc 12. Only ratios inside
+// a row matter.
+constexpr Cost kCosts[][kRhsKinds] = {
+    //  dense           1x4            2x4             4x4             8x4             4x1
+    {{102, 27.7}, {14.4, 4.31}, {30.4, 7.58}, {62.3, 14.0}, {122.6, 28.0}, {56.2, 14.8}},       // scalar
+    {{0.0, 1.70}, {0.27, 0.270}, {0.47, 0.468}, {1.18, 0.850}, {3.54, 1.641}, {1.49, 0.893}},   // avx2
+    {{2.4, 0.549}, {0.64, 0.083}, {0.85, 0.133}, {1.56, 0.283}, {3.30, 0.566}, {1.98, 0.352}},  // avxvnni
+    {{0.8, 0.270}, {0.25, 0.060}, {0.46, 0.083}, {0.78, 0.137}, {1.33, 0.273}, {0.81, 0.205}},  // avx512vnni
+};
+
+const Cost& CostOf(RhsKind kind, Tier tier) {
+  constexpr size_t kTiers = sizeof(kCosts) / sizeof(kCosts[0]);
+  return kCosts[std::min(static_cast<size_t>(tier), kTiers - 1)][static_cast<int>(kind)];
+}
 
 }  // namespace
 
-double PredictCyclesPerToken(RhsKind kind, const RhsProfile& profile, int64_t n, Tier) {
-  const Cost& cost = kVnni512[static_cast<int>(kind)];
+double PredictCyclesPerToken(RhsKind kind, const RhsProfile& profile, int64_t n, Tier tier) {
+  const Cost& cost = CostOf(kind, tier);
   const double groups = static_cast<double>(CeilDiv(n, RowsPerGroup(kind)));
   return groups * cost.group + static_cast<double>(profile.blocks[static_cast<int>(kind)]) * cost.block;
 }
