@@ -22,14 +22,23 @@ uint32_t NonZeroBytes(uint32_t word) {
   return ((low | word) & 0x80808080u) >> 7;
 }
 
+// Of a mask of NonZeroBytes.
+int CountBytes(uint32_t mask) { return static_cast<int>((mask * 0x01010101u) >> 24); }
+
 void LoadRow(const Weights& weights, int64_t n, std::vector<uint32_t>& masks) {
   std::fill(masks.begin(), masks.end(), 0);
   if (n >= weights.n) return;
-  for (size_t q = 0; q < masks.size(); ++q) {
-    uint32_t word = 0;
-    std::memcpy(&word, weights.Row(n) + q * 4, std::min<size_t>(4, weights.k - q * 4));
+  const int8_t* row = weights.Row(n);
+  const size_t whole = static_cast<size_t>(weights.k) / 4;
+  for (size_t q = 0; q < whole; ++q) {
+    uint32_t word;
+    std::memcpy(&word, row + q * 4, sizeof word);
     masks[q] = NonZeroBytes(word);
   }
+  if (whole == masks.size()) return;
+  uint32_t word = 0;
+  std::memcpy(&word, row + whole * 4, static_cast<size_t>(weights.k) - whole * 4);
+  masks[whole] = NonZeroBytes(word);
 }
 
 // Counts of one quad of eight rows; the inputs of the two groups of 4x1 are added to `inputs`.
@@ -37,7 +46,7 @@ void CountQuad(const uint32_t* rows, RhsProfile& profile, int64_t* inputs) {
   auto& blocks = profile.blocks;
   uint32_t of_two[4], of_four[2];
   for (int i = 0; i < kRows; ++i) {
-    profile.non_zeros += __builtin_popcount(rows[i]);
+    profile.non_zeros += CountBytes(rows[i]);
     blocks[static_cast<int>(RhsKind::k1x4)] += rows[i] != 0;
   }
   for (int i = 0; i < 4; ++i) {
@@ -47,7 +56,7 @@ void CountQuad(const uint32_t* rows, RhsProfile& profile, int64_t* inputs) {
   for (int i = 0; i < 2; ++i) {
     of_four[i] = of_two[2 * i] | of_two[2 * i + 1];
     blocks[static_cast<int>(RhsKind::k4x4)] += of_four[i] != 0;
-    inputs[i] += __builtin_popcount(of_four[i]);
+    inputs[i] += CountBytes(of_four[i]);
   }
   blocks[static_cast<int>(RhsKind::k8x4)] += (of_four[0] | of_four[1]) != 0;
 }
