@@ -206,10 +206,12 @@ def _compare(
         np.concatenate([np.ravel(c.outputs[n]).astype(np.float64) for n in sorted(c.outputs)])
         for c in (cell, reference)
     )
+    if not np.isfinite(a).all() or not np.isfinite(b).all():
+        return replace(row, problem=f"outputs, or those of {baseline.engine}, hold NaN or infinity: not compared")
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     cosine = float(a @ b) / norms if norms > 0 else float(np.array_equal(a, b))
     row = replace(row, cosine=cosine, largest_difference=float(np.max(np.abs(a - b), initial=0.0)))
-    if not cosine >= least_cosine:  # also catches NaN
+    if cosine < least_cosine:
         return replace(row, problem=f"outputs have cosine {cosine:.3f} to those of {baseline.engine}: not compared")
     return replace(row, speedup=speedup)
 

@@ -47,7 +47,7 @@ def _add_commands() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; its exit code is 0, 1 after an error, 2 after wrong usage, 130 when interrupted."""
+    """Run the command line; its exit code is 0, 1 after an error that was told, 2 after wrong usage."""
     if not app.registered_commands:
         _add_commands()
     try:
@@ -57,9 +57,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (FastEPError, OSError) as error:
         _complain(str(error))
         return 1
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return 130
     return 0
 
 
