@@ -18,8 +18,8 @@ BLOCK_SHAPES = ((1, 1), (4, 1), (1, 4), (2, 4), (4, 4), (8, 4), (16, 4))
 """Shapes (R, C) that are measured, from the smallest to the largest block."""
 
 FOUND_FILL = 0.8
-"""A weight has the structure R x C if so large a share of its kept R x C blocks is non-zero. Rounding to int8 turns 1 to
-2 % of the values of a kept block into zeros; unstructured weights fill a 1x4 block to 34 % at 80 % sparsity."""
+"""A weight has the structure R x C if so large a share of its kept R x C blocks is non-zero. Rounding to int8 turns 1
+to 2 % of the values of a kept block into zeros; unstructured weights fill a 1x4 block to 34 % at 80 % sparsity."""
 
 DENSE_DENSITY = 0.9
 """From this share of non-zero blocks on, skipping zeros gains nothing: the weight is dense."""

@@ -1,14 +1,16 @@
 """The op contract of QLinear: names, numpy reference and function body agree with each other and with the document.
 
 How far body and reference may differ. Both compute t = (acc x_scale w_scale + bias) / y_scale + y_zero_point, with
-roundings of at most u = 2^-24 relative each. With P = |acc x_scale w_scale|, B = |bias|, V = |P + B| in the units of the result:
+roundings of at most u = 2^-24 relative each. With P = |acc x_scale w_scale|, B = |bias|, V = |v| of the sum v
+of product and bias, all in the units of the result:
 
     reference   float(acc), the scale, fma                         2 P + V           (+ B and the zero point, quantized)
     body        float(acc), the scale, product, sum, division      3 P + 2 V
 
 so that 1.01 u (5 P + 3 V + B + |t|) bounds their distance, 1.01 covering terms of second order. A quantized value may
-therefore differ by one step, and only where t lies that close to a half. GELU is Lipschitz with 1.13; its two implementations add
-`GELU_ERROR_BOUND` (ours) and 2^-20 max(|v|, 1) (erf or tanh of ONNX Runtime and the four operations around it).
+therefore differ by one step, and only where t lies that close to a half. GELU is Lipschitz with 1.13; its two
+implementations add `GELU_ERROR_BOUND` (ours) and 2^-20 max(|v|, 1) (erf or tanh of ONNX Runtime and the four operations
+around it).
 """
 
 from __future__ import annotations

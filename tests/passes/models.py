@@ -27,6 +27,7 @@ FORMS = (
     "matmul_integer",
     "matmul_integer_to_float",
 )
+BY_ROWS = ("transposed_float", "fake_quantized", "gemm_transposed")  # the weight is [N, K]
 RANK_2 = ("gemm", "gemm_transposed", "qgemm")
 
 
@@ -104,26 +105,28 @@ def add_activation(builder: Builder, x: str, activation: str) -> str:
     return x
 
 
-def add_product(
-    b: Builder, form: str, x: str, weight: Array, w_scale: Array, pair: list[str], bias: Array | None
-) -> str:
-    """A product in one of FORMS on the quantized `x`; `pair` is the output scale, where the form has one."""
-    x_parameters, n = ["x_scale", "x_zero"], weight.shape[0]
-    zeros = np.zeros(w_scale.shape, np.int8)
+def add_weight(b: Builder, form: str, weight: Array, w_scale: Array, axis: dict[str, int]) -> None:
+    """The quantized weight `w` with `w_scale` and `w_zero`, in the orientation of the form."""
     b.constant("w_scale", w_scale)
-    b.constant("w_zero", zeros, np.int8)
-    w_parameters = ["w_scale", "w_zero"]
-    by_rows = form in ("transposed_float", "fake_quantized", "gemm_transposed")
-    axis = {"axis": 0 if by_rows else 1} if w_scale.size > 1 else {}
+    b.constant("w_zero", np.zeros(w_scale.shape), np.int8)
     if form == "fake_quantized":
-        b.constant("w_float", weight * np.broadcast_to(w_scale.reshape(-1, 1), (n, 1)))
-        b.node("QuantizeLinear", ["w_float", *w_parameters], "w", **axis)
+        b.constant("w_float", weight * np.broadcast_to(w_scale.reshape(-1, 1), (weight.shape[0], 1)))
+        b.node("QuantizeLinear", ["w_float", "w_scale", "w_zero"], "w", **axis)
     elif form == "transposed_constant":
         b.constant("w_by_rows", weight, np.int8)
         b.node("Transpose", ["w_by_rows"], "w", perm=[1, 0])
     else:
-        b.constant("w", weight if by_rows else weight.T, np.int8)
+        b.constant("w", weight if form in BY_ROWS else weight.T, np.int8)
 
+
+def add_product(
+    b: Builder, form: str, x: str, weight: Array, w_scale: Array, pair: list[str], bias: Array | None
+) -> str:
+    """A product in one of FORMS on the quantized `x`; `pair` is the output scale, where the form has one."""
+    x_parameters, w_parameters, n = ["x_scale", "x_zero"], ["w_scale", "w_zero"], weight.shape[0]
+    by_rows = form in BY_ROWS
+    axis = {"axis": 0 if by_rows else 1} if w_scale.size > 1 else {}
+    add_weight(b, form, weight, w_scale, axis)
     if form == "qlinear_matmul":
         return b.node("QLinearMatMul", [x, *x_parameters, "w", *w_parameters, *pair], "product_q")
     if form == "qgemm":

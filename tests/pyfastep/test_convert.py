@@ -39,6 +39,22 @@ KINDS = {
 }
 
 
+NODES = [
+    ("MatMul", ["x", "w1"], "p1"),
+    ("Add", ["p1", "b1"], "s1"),
+    ("Div", ["s1", "sqrt2"], "d"),
+    ("Erf", ["d"], "e"),
+    ("Add", ["e", "one"], "e1"),
+    ("Mul", ["s1", "e1"], "m"),
+    ("Mul", ["m", "half"], "g"),
+    ("MatMul", ["g", "w2"], "p2"),
+    ("Add", ["b2", "p2"], "s2"),
+    ("Add", ["s2", "x"], "r"),
+    ("LayerNormalization", ["r", "gamma"], "h"),
+    ("MatMul", ["h", "w3"], "y"),
+]
+
+
 def float_model() -> onnx.ModelProto:
     """A feed-forward block with residual and LayerNorm, 4x1-pruned to a quarter, and a head."""
     rng = np.random.default_rng(0)
@@ -58,21 +74,7 @@ def float_model() -> onnx.ModelProto:
         "one": np.float32(1),
         "half": np.float32(0.5),
     }
-    nodes = [
-        ("MatMul", ["x", "w1"], "p1"),
-        ("Add", ["p1", "b1"], "s1"),
-        ("Div", ["s1", "sqrt2"], "d"),
-        ("Erf", ["d"], "e"),
-        ("Add", ["e", "one"], "e1"),
-        ("Mul", ["s1", "e1"], "m"),
-        ("Mul", ["m", "half"], "g"),
-        ("MatMul", ["g", "w2"], "p2"),
-        ("Add", ["b2", "p2"], "s2"),
-        ("Add", ["s2", "x"], "r"),
-        ("LayerNormalization", ["r", "gamma"], "h"),
-        ("MatMul", ["h", "w3"], "y"),
-    ]
-    protos = [helper.make_node(op, inputs, [output], name=output) for op, inputs, output in nodes]
+    protos = [helper.make_node(op, inputs, [output], name=output) for op, inputs, output in NODES]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "length", HIDDEN])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "length", 2])
     h = helper.make_tensor_value_info("h", TensorProto.FLOAT, ["batch", "length", HIDDEN])
