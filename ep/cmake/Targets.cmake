@@ -29,7 +29,7 @@ function(fastep_add target kind)
   target_link_libraries(${target} PRIVATE fastep_flags Threads::Threads ${arg_LIBS})
 endfunction()
 
-fastep_add(fastep_core STATIC FOLDERS core)
+fastep_add(fastep_core STATIC FOLDERS core core/plan)
 if(TARGET fastep_core)
   foreach(tier IN LISTS FASTEP_TIERS)
     string(TOUPPER ${tier} upper)

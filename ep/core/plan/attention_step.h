@@ -1,0 +1,59 @@
+// Multi-head attention on quad tiles: scores and weighted sums are dense products whose rhs is packed from k and v.
+//
+//   phase 1, per (sequence, head): the visible keys of k and v become dense rhs
+//   phase 2, per (tile of queries, head): scores = k q^T, softmax, y = v^T e, all with queries in lanes
+//
+// A tile may hold queries of several sequences. Each takes its turn with all lanes, and those of the others get
+// probabilities 0, so that the weighted sums of all add up.
+#pragma once
+
+#include <string>
+
+#include "core/aligned.h"
+#include "core/plan/step.h"
+
+namespace fastep {
+
+struct AttentionViews {
+  View q, k, v, y;
+  size_t key_map = 0;  // index in RunContext::keys
+};
+
+class AttentionStep final : public Step {
+ public:
+  AttentionStep(const AttentionSpec& spec, const AttentionViews& views);
+
+  std::vector<StorageId> Touches() const override;
+  size_t ScratchBytes(const RunContext& run) const override;
+  void Run(const RunContext& run, Parallel& parallel) const override;
+
+ private:
+  struct Scratch;
+  struct Slot;
+  Scratch LayOut(const RunContext& run) const;
+  Slot SlotOf(const RunContext& run, const Scratch& scratch, size_t worker) const;
+  void PackSequence(const RunContext& run, const Scratch& scratch, size_t sequence, int32_t head) const;
+  void Attend(const RunContext& run, const Scratch& scratch, int64_t index, int32_t head, const Slot& slot) const;
+  void Score(const RunContext& run, const Scratch& scratch, const TokenTile& tile, const Segment& segment, int32_t head,
+             const Slot& slot) const;
+  void FillBias(const RunContext& run, const TokenTile& tile, const Segment& segment, int32_t head, float* bias) const;
+  Epilogue OutputEpilogue(const RunContext& run, const Slot& slot) const;
+  void Finish(const RunContext& run, const TokenTile& tile, int32_t head, const Slot& slot) const;
+
+  int32_t HeadRow(int32_t head) const { return head * head_size_; }
+  bool Fused(const RunContext& run) const;
+
+  AttentionViews views_;
+  int32_t heads_, head_size_, head_rows_;  // head_rows_: padded to kRowStep
+  InputId bias_;
+  float scale_;      // of the softmax argument, in powers of two per unit of score
+  float out_scale_;  // v_scale / y_scale
+  int32_t q_zero_point_;
+  OutputKind kind_;
+  bool is_signed_;
+  float out_zero_point_;
+  AlignedVector<int32_t> no_init_, v_zero_point_;  // [head_rows_]; v_zero_point_ is empty if it is 0 as s8
+  AlignedVector<float> out_bias_;                  // [head_rows_], the zero point of y
+};
+
+}  // namespace fastep

@@ -1,0 +1,174 @@
+#include "core/plan/encoder_plan.h"
+
+#include <cstring>
+#include <utility>
+
+#include "core/plan/kernel_set.h"
+#include "core/plan/require.h"
+
+namespace fastep {
+namespace {
+
+// Tokens that go through the plan together, about: enough for every thread, few enough for values to stay in cache.
+constexpr int64_t kGroupTokens = 1024;
+// So that sums of probabilities times values stay in int32: 255 * 255 * kMaxLength < 2^31.
+constexpr int64_t kMaxLength = 32768;
+
+std::string Text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+std::vector<int64_t> Leading(const std::vector<int64_t>& shape) { return {shape.begin(), shape.end() - 1}; }
+
+size_t ElementBytes(ElementType type) { return type == ElementType::kF32 ? sizeof(float) : 1; }
+
+}  // namespace
+
+// The tokens of one Run. Without attention, rows have no order: they are cut into sequences of kGroupTokens.
+struct EncoderPlan::Shape {
+  std::vector<int64_t> tokens;  // leading dimensions of every value
+  int64_t sequences = 0, length = 0;
+  std::vector<int64_t> counts;  // computed tokens of each sequence; empty: all
+};
+
+EncoderPlan::EncoderPlan(const PlanGraph& graph, const KernelTable& kernels, PlanParts parts)
+    : inputs_(graph.inputs),
+      padding_mask_(graph.padding_mask),
+      kernels_(kernels),
+      encoder_(CompleteKernels(kernels)),
+      parts_(std::move(parts)) {
+  for (const ValueId id : graph.outputs) {
+    const PlanValue& value = graph.values[static_cast<size_t>(id)];
+    outputs_.push_back({value.type, value.features});
+  }
+  for (const PlanInput& input : inputs_) has_sequences_ |= input.kind != PlanInput::Kind::kActivation;
+  has_sequences_ |= !parts_.masks.empty();
+}
+
+EncoderPlan::Shape EncoderPlan::FindShape(const std::vector<PlanTensor>& inputs) const {
+  Require(inputs.size() == inputs_.size(), "plan", "expected ", inputs_.size(), " inputs, found ", inputs.size());
+  Shape shape;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const PlanInput& input = inputs_[i];
+    const std::vector<int64_t>& dims = inputs[i].shape;
+    const bool ids = input.kind == PlanInput::Kind::kIds;
+    if (!ids && input.kind != PlanInput::Kind::kActivation) continue;
+    Require(!dims.empty() && (!has_sequences_ || dims.size() == (ids ? 2u : 3u)), "input '" + input.name + "'",
+            "expected shape ",
+            ids              ? "[B, S]"
+            : has_sequences_ ? "[B, S, features]"
+                             : "[..., features]",
+            ", found ", Text(dims));
+    const std::vector<int64_t> tokens = ids ? dims : Leading(dims);
+    // Ids [1, S] serve every batch.
+    if (shape.tokens.empty() || (has_sequences_ && shape.tokens[0] == 1)) shape.tokens = tokens;
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) CheckInput(inputs_[i], inputs[i], shape);
+  int64_t rows = 1;
+  for (const int64_t dim : shape.tokens) rows *= dim;
+  shape.length = has_sequences_ ? shape.tokens[1] : kGroupTokens;
+  shape.sequences = has_sequences_ ? shape.tokens[0] : static_cast<int64_t>(CeilDiv(rows, kGroupTokens));
+  Require(!has_sequences_ || shape.length <= kMaxLength, "plan", "sequences of at most ", kMaxLength,
+          " tokens are supported, found ", shape.length);
+  if (padding_mask_ != kNoInput) shape.counts = CountsBeforePadding(inputs[static_cast<size_t>(padding_mask_)]);
+  if (!has_sequences_ && rows % kGroupTokens != 0) {
+    shape.counts.assign(static_cast<size_t>(shape.sequences), kGroupTokens);
+    shape.counts.back() = rows % kGroupTokens;
+  }
+  return shape;
+}
+
+void EncoderPlan::CheckInput(const PlanInput& input, const PlanTensor& tensor, const Shape& shape) const {
+  const std::string where = "input '" + input.name + "'";
+  const std::vector<int64_t>& dims = tensor.shape;
+  const bool is_mask = input.kind == PlanInput::Kind::kMask;
+  const bool mask_type = tensor.type != TensorType::kU8 && tensor.type != TensorType::kS8;
+  Require(is_mask ? mask_type : tensor.type == input.type, where,
+          "its type is not the one that the plan was built for");
+  switch (input.kind) {
+    case PlanInput::Kind::kActivation:
+      Require(Leading(dims) == shape.tokens && dims.back() == input.features, where, "expected shape ",
+              Text(shape.tokens), " with ", input.features, " features, found ", Text(dims));
+      break;
+    case PlanInput::Kind::kIds:
+      Require(dims[1] == shape.tokens[1] && (dims[0] == shape.tokens[0] || dims[0] == 1), where, "expected shape ",
+              Text(shape.tokens), " or [1, ", shape.tokens[1], "], found ", Text(dims));
+      break;
+    case PlanInput::Kind::kMask:
+      Require(dims == shape.tokens, where, "expected a mask of shape ", Text(shape.tokens), ", found ", Text(dims));
+      break;
+    case PlanInput::Kind::kBias: {
+      const int64_t length = shape.tokens[1];
+      Require(dims.size() == 4 && (dims[0] == shape.tokens[0] || dims[0] == 1) && (dims[2] == length || dims[2] == 1) &&
+                  (dims[3] == length || dims[3] == 1) && (dims[1] == input.features || dims[1] == 1),
+              where, "expected a shape that broadcasts to [", shape.tokens[0], ", ", input.features, ", ", length, ", ",
+              length, "], found ", Text(dims));
+    }
+  }
+}
+
+std::vector<std::vector<int64_t>> EncoderPlan::OutputShapes(const std::vector<PlanTensor>& inputs) const {
+  const Shape shape = FindShape(inputs);
+  std::vector<std::vector<int64_t>> shapes;
+  for (const Output& output : outputs_) {
+    shapes.push_back(shape.tokens);
+    shapes.back().push_back(output.features);
+  }
+  return shapes;
+}
+
+void EncoderPlan::Run(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
+                      Arena& arena) const {
+  const Shape shape = FindShape(inputs);
+  for (const EmbedStep* embed : parts_.embeds) embed->CheckIds(inputs);
+  if (shape.sequences == 0 || shape.length == 0) return;
+  if (padding_mask_ != kNoInput) ClearOutputs(outputs, shape);
+  const int64_t group = std::max<int64_t>(1, kGroupTokens / shape.length);
+  for (int64_t begin = 0; begin < shape.sequences; begin += group) {
+    RunGroup(inputs, outputs, shape, begin, std::min(shape.sequences, begin + group), parallel, arena);
+  }
+}
+
+void EncoderPlan::RunGroup(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, const Shape& shape,
+                           int64_t begin, int64_t end, Parallel& parallel, Arena& arena) const {
+  const int64_t* counts = shape.counts.empty() ? nullptr : shape.counts.data();
+  const TokenMap tokens(begin, end, shape.length, counts, parts_.widest_tile);
+  if (tokens.tile_count() == 0) return;
+  std::vector<KeyMap> keys;
+  for (const InputId mask : parts_.masks) {
+    keys.emplace_back(tokens, shape.length, mask == kNoInput ? nullptr : &inputs[static_cast<size_t>(mask)]);
+  }
+  RunContext run{kernels_,     encoder_,           tokens,  keys,   inputs, outputs, parts_.layout,
+                 shape.length, parallel.Threads(), nullptr, nullptr};
+  const size_t values =
+      RoundUp(parts_.layout.token_bytes() * static_cast<size_t>(tokens.tiling().padded_tokens()), kCacheLine);
+  size_t scratch = 0;
+  for (const auto& step : parts_.steps) scratch = std::max(scratch, step->ScratchBytes(run));
+  run.storages = arena.Reserve(values + scratch);
+  run.scratch = run.storages + values;
+  for (const auto& step : parts_.steps) step->Run(run, parallel);
+}
+
+// Zeros where no token is computed.
+void EncoderPlan::ClearOutputs(const std::vector<void*>& outputs, const Shape& shape) const {
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const size_t row_bytes = static_cast<size_t>(outputs_[i].features) * ElementBytes(outputs_[i].type);
+    for (int64_t s = 0; s < shape.sequences; ++s) {
+      const int64_t count = shape.counts[static_cast<size_t>(s)];
+      auto* row = static_cast<uint8_t*>(outputs[i]) + static_cast<size_t>(s * shape.length + count) * row_bytes;
+      std::memset(row, 0, static_cast<size_t>(shape.length - count) * row_bytes);
+    }
+  }
+}
+
+std::string EncoderPlan::Summary() const {
+  size_t packed = 0;
+  for (const LinearInfo& linear : parts_.linears) packed += linear.packed_bytes;
+  return std::to_string(parts_.steps.size()) + " steps, " + std::to_string(parts_.linears.size()) +
+         " products, packed " + std::to_string(packed) + " bytes, values " +
+         std::to_string(parts_.layout.token_bytes()) + " bytes per token";
+}
+
+}  // namespace fastep

@@ -1,0 +1,65 @@
+// A connected part of an encoder, compiled: weights packed, values in tiles from step to step.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/parallel.h"
+#include "core/plan/norm_step.h"
+#include "core/plan/plan_graph.h"
+#include "core/plan/step.h"
+#include "core/tier.h"
+
+namespace fastep {
+
+// What lowering made of a graph.
+struct PlanParts {
+  std::vector<std::unique_ptr<const Step>> steps;
+  std::vector<const EmbedStep*> embeds;  // of the steps
+  StorageLayout layout;
+  std::vector<InputId> masks;  // of the key maps that attention steps refer to; kNoInput: all keys are visible
+  std::vector<LinearInfo> linears;
+  int32_t widest_tile = kTileTokenStep;
+};
+
+// Immutable: Run is safe from any number of threads at once, each with an arena of its own.
+class EncoderPlan {
+ public:
+  EncoderPlan(const PlanGraph& graph, const KernelTable& kernels, PlanParts parts);
+
+  // Of the outputs, in the order they were asked for. Throws fastep::Error if inputs do not fit the plan or each other.
+  std::vector<std::vector<int64_t>> OutputShapes(const std::vector<PlanTensor>& inputs) const;
+
+  // outputs: row-major, of OutputShapes(inputs). Throws fastep::Error, with outputs untouched, if inputs do not fit or
+  // an id is outside of its table.
+  void Run(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
+           Arena& arena) const;
+
+  const std::vector<LinearInfo>& linears() const { return parts_.linears; }
+  std::string Summary() const;
+
+ private:
+  struct Shape;
+  struct Output {
+    ElementType type;
+    int64_t features;
+  };
+  Shape FindShape(const std::vector<PlanTensor>& inputs) const;
+  void CheckInput(const PlanInput& input, const PlanTensor& tensor, const Shape& shape) const;
+  void RunGroup(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, const Shape& shape,
+                int64_t begin, int64_t end, Parallel& parallel, Arena& arena) const;
+  void ClearOutputs(const std::vector<void*>& outputs, const Shape& shape) const;
+
+  std::vector<PlanInput> inputs_;
+  std::vector<Output> outputs_;
+  InputId padding_mask_;
+  bool has_sequences_ = false;  // attention or embeddings: inputs are [B, S, ...]
+  const KernelTable& kernels_;
+  EncoderKernels encoder_;
+  PlanParts parts_;
+};
+
+}  // namespace fastep

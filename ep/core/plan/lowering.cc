@@ -1,0 +1,175 @@
+#include "core/plan/lowering.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/check.h"
+#include "core/plan/attention_step.h"
+#include "core/plan/fusions.h"
+#include "core/plan/linear_step.h"
+#include "core/plan/norm_step.h"
+#include "core/plan/transfer_step.h"
+
+namespace fastep {
+namespace {
+
+class Lowering {
+ public:
+  Lowering(const PlanGraph& graph, const KernelTable& kernels)
+      : graph_(graph), kernels_(kernels), fusions_(FindFusions(graph)), views_(graph.values.size()) {}
+
+  PlanParts Run() {
+    parts_.widest_tile = kMaxTileTokens;
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      node_ = static_cast<int32_t>(i);
+      if (fusions_.runs_with[i] == node_) std::visit([this](const auto& node) { Emit(node); }, graph_.nodes[i]);
+    }
+    for (size_t i = 0; i < parts_.steps.size(); ++i) {
+      for (const StorageId id : parts_.steps[i]->Touches()) parts_.layout.Touch(id, static_cast<int32_t>(i));
+    }
+    parts_.layout.Place();
+    return std::move(parts_);
+  }
+
+ private:
+  const PlanValue& Value(ValueId id) const { return graph_.values[static_cast<size_t>(id)]; }
+  const LinearNode& LinearAt(int32_t node) const {
+    return std::get<LinearNode>(graph_.nodes[static_cast<size_t>(node)]);
+  }
+
+  StorageId AddStorage(ElementType type, int64_t rows) {
+    return parts_.layout.Add(rows, type == ElementType::kF32 ? sizeof(float) : 1);
+  }
+
+  void AddStep(std::unique_ptr<const Step> step) { parts_.steps.push_back(std::move(step)); }
+
+  // Where a value stands; what enters the plan is imported when it is first asked for.
+  View ViewOf(ValueId id) {
+    View& view = views_[static_cast<size_t>(id)];
+    if (view.storage != kNoStorage) return view;
+    const PlanValue& value = Value(id);
+    view = {AddStorage(value.type, value.features), 0, static_cast<int32_t>(value.features)};
+    AddStep(std::make_unique<ImportStep>(value.input, value.type, view));
+    return view;
+  }
+
+  // `id` has just been computed at `view`. Outputs are written at once, so later steps may change it in place.
+  void Define(ValueId id, const View& view) {
+    views_[static_cast<size_t>(id)] = view;
+    for (size_t i = 0; i < graph_.outputs.size(); ++i) {
+      if (graph_.outputs[i] == id) AddStep(std::make_unique<ExportStep>(view, Value(id).type, i));
+    }
+  }
+
+  // True if nothing after the current node reads the value.
+  bool DiesHere(ValueId id) const {
+    const auto later = [&](int32_t consumer) { return fusions_.runs_with[static_cast<size_t>(consumer)] > node_; };
+    const std::vector<int32_t>& consumers = Value(id).consumers;
+    return std::none_of(consumers.begin(), consumers.end(), later);
+  }
+
+  // A storage with the value that may be changed.
+  StorageId Own(ValueId id) {
+    const View view = ViewOf(id);
+    if (DiesHere(id)) return view.storage;
+    const StorageId copy = AddStorage(ElementType::kF32, view.features);
+    AddStep(std::make_unique<CopyStep>(view.storage, copy));
+    return copy;
+  }
+
+  PackedLinears Pack(const std::vector<const LinearSpec*>& specs) {
+    PackedLinears linears(specs, kernels_);
+    parts_.linears.push_back(linears.info());
+    const Blocking& blocking = kernels_.blocking[static_cast<int>(linears.info().kind)];
+    parts_.widest_tile = std::min(parts_.widest_tile, blocking.tile_tokens);
+    return linears;
+  }
+
+  void Emit(const LinearNode& node) {
+    std::vector<int32_t> nodes = fusions_.merged[static_cast<size_t>(node_)];
+    if (nodes.empty()) nodes.push_back(node_);
+    std::vector<const LinearSpec*> specs;
+    for (const int32_t i : nodes) specs.push_back(&LinearAt(i).spec);
+    const View x = ViewOf(node.x);
+    PackedLinears linears = Pack(specs);
+    const View y = {AddStorage(node.spec.y_type, linears.n()), 0, linears.n()};
+    AddStep(std::make_unique<LinearStep>(std::move(linears), x, y, kNoStorage));
+    int32_t row = 0;
+    for (const int32_t i : nodes) {
+      const auto features = static_cast<int32_t>(LinearAt(i).spec.weight.n);
+      Define(LinearAt(i).y, {y.storage, row, features});
+      row += features;
+    }
+  }
+
+  void Emit(const SkipNormNode& node) {
+    NormViews views;
+    views.stats = AddStats(node.spec.features);
+    const auto features = static_cast<int32_t>(node.spec.features);
+    const int32_t linear = fusions_.residual_linear[static_cast<size_t>(node_)];
+    if (linear >= 0) {
+      const LinearNode& product = LinearAt(linear);
+      const View x = ViewOf(product.x);
+      views.z = Own(product.y == node.x ? node.residual : node.x);
+      AddStep(std::make_unique<LinearStep>(Pack({&product.spec}), x, View{views.z, 0, features}, views.stats));
+    } else {
+      const bool into_x = DiesHere(node.x) && !DiesHere(node.residual);
+      const StorageId added = ViewOf(into_x ? node.residual : node.x).storage;
+      views.z = Own(into_x ? node.x : node.residual);
+      AddStep(std::make_unique<SumStep>(added, views.z, views.stats, features));
+    }
+    EmitNorm(node.spec, node.y, views);
+  }
+
+  void Emit(const EmbedNode& node) {
+    NormViews views;
+    views.stats = AddStats(node.spec.norm.features);
+    views.z = AddStorage(ElementType::kF32, node.spec.norm.features);
+    auto step = std::make_unique<EmbedStep>(node.spec, views.z, views.stats);
+    parts_.embeds.push_back(step.get());
+    AddStep(std::move(step));
+    EmitNorm(node.spec.norm, node.y, views);
+  }
+
+  void Emit(const AttentionNode& node) {
+    AttentionViews views;
+    views.q = ViewOf(node.q);
+    views.k = ViewOf(node.k);
+    views.v = ViewOf(node.v);
+    views.y = {AddStorage(node.spec.y.type, views.q.features), 0, views.q.features};
+    const auto found = std::find(parts_.masks.begin(), parts_.masks.end(), node.spec.mask);
+    views.key_map = static_cast<size_t>(found - parts_.masks.begin());
+    if (found == parts_.masks.end()) parts_.masks.push_back(node.spec.mask);
+    AddStep(std::make_unique<AttentionStep>(node.spec, views));
+    Define(node.y, views.y);
+  }
+
+  StorageId AddStats(int64_t features) {
+    return parts_.layout.Add(2 * static_cast<int64_t>(CeilDiv(static_cast<size_t>(features), kNormRun)), sizeof(float));
+  }
+
+  void EmitNorm(const NormSpec& spec, const NormValues& y, NormViews views) {
+    const auto features = static_cast<int32_t>(spec.features);
+    views.wants_float = y.as_float != kNoValue;
+    if (y.quantized != kNoValue) views.quantized = AddStorage(spec.quantized.type, spec.features);
+    AddStep(std::make_unique<NormStep>(spec, views));
+    if (y.as_float != kNoValue) Define(y.as_float, {views.z, 0, features});
+    if (y.quantized != kNoValue) Define(y.quantized, {views.quantized, 0, features});
+  }
+
+  const PlanGraph& graph_;
+  const KernelTable& kernels_;
+  Fusions fusions_;
+  std::vector<View> views_;
+  PlanParts parts_;
+  int32_t node_ = 0;
+};
+
+}  // namespace
+
+std::shared_ptr<const EncoderPlan> Lower(const PlanGraph& graph, Tier tier) {
+  const KernelTable& kernels = KernelsOf(tier);
+  return std::make_shared<EncoderPlan>(graph, kernels, Lowering(graph, kernels).Run());
+}
+
+}  // namespace fastep

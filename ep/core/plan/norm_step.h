@@ -1,0 +1,84 @@
+// LayerNorm, with or without a sum before it, and embeddings.
+#pragma once
+
+#include <string>
+
+#include "core/aligned.h"
+#include "core/plan/step.h"
+
+namespace fastep {
+
+// Storages of one LayerNorm: z and its statistics come from the step before.
+struct NormViews {
+  StorageId z = kNoStorage;
+  StorageId stats = kNoStorage;
+  bool wants_float = false;  // to z, in place
+  StorageId quantized = kNoStorage;
+};
+
+// to = from, tile by tile, so that `to` can be changed.
+class CopyStep final : public Step {
+ public:
+  CopyStep(StorageId from, StorageId to) : from_(from), to_(to) {}
+  std::vector<StorageId> Touches() const override { return {from_, to_}; }
+  size_t ScratchBytes(const RunContext&) const override { return 0; }
+  void Run(const RunContext& run, Parallel& parallel) const override;
+
+ private:
+  StorageId from_, to_;
+};
+
+// z += x, and the statistics of the sum.
+class SumStep final : public Step {
+ public:
+  SumStep(StorageId x, StorageId z, StorageId stats, int32_t features)
+      : x_(x), z_(z), stats_(stats), features_(features) {}
+  std::vector<StorageId> Touches() const override { return {x_, z_, stats_}; }
+  size_t ScratchBytes(const RunContext&) const override { return 0; }
+  void Run(const RunContext& run, Parallel& parallel) const override;
+
+ private:
+  StorageId x_, z_, stats_;
+  int32_t features_;
+};
+
+class NormStep final : public Step {
+ public:
+  NormStep(const NormSpec& spec, const NormViews& views);
+  std::vector<StorageId> Touches() const override;
+  size_t ScratchBytes(const RunContext&) const override { return 0; }
+  void Run(const RunContext& run, Parallel& parallel) const override;
+
+ private:
+  NormViews views_;
+  LayerNormArgs args_{};  // all that does not depend on the tile
+  AlignedVector<float> gamma_, beta_;
+};
+
+// The sum of embeddings and its statistics.
+class EmbedStep final : public Step {
+ public:
+  EmbedStep(const EmbedSpec& spec, StorageId z, StorageId stats);
+  std::vector<StorageId> Touches() const override { return {z_, stats_}; }
+  size_t ScratchBytes(const RunContext& run) const override;
+  void Run(const RunContext& run, Parallel& parallel) const override;
+
+  // Throws fastep::Error if an id of the batch is outside of its table. Before anything is computed.
+  void CheckIds(const std::vector<PlanTensor>& inputs) const;
+
+ private:
+  struct Table {
+    EmbedTable kernel;  // without rows
+    int64_t rows;
+    InputId ids;
+    AlignedVector<uint8_t> data;
+  };
+  void FindRows(const RunContext& run, int64_t index) const;
+
+  std::string name_;
+  int32_t features_;
+  std::vector<Table> tables_;
+  StorageId z_, stats_;
+};
+
+}  // namespace fastep

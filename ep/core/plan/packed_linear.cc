@@ -1,0 +1,87 @@
+#include "core/plan/packed_linear.h"
+
+#include <utility>
+
+#include "core/check.h"
+#include "core/cost_model.h"
+#include "core/rhs_profile.h"
+
+namespace fastep {
+namespace {
+
+RhsKind ChooseKind(const Weights& weights, const RhsProfile& profile, const KernelTable& kernels) {
+  return weights.zero_point.empty() ? ChooseRhsKind(profile, weights.n, kernels) : RhsKind::kDense;
+}
+
+// Rows of `next` below those of `all`.
+void AppendRows(Weights& all, Weights next) {
+  if (all.values.empty()) {
+    all = std::move(next);
+    return;
+  }
+  if (!all.zero_point.empty() || !next.zero_point.empty()) {
+    all.zero_point.resize(static_cast<size_t>(all.n));
+    next.zero_point.resize(static_cast<size_t>(next.n));
+    all.zero_point.insert(all.zero_point.end(), next.zero_point.begin(), next.zero_point.end());
+  }
+  all.values.insert(all.values.end(), next.values.begin(), next.values.end());
+  all.n += next.n;
+}
+
+}  // namespace
+
+PackedLinears::PackedLinears(const std::vector<const LinearSpec*>& specs, const KernelTable& kernels) {
+  Weights all;
+  for (const LinearSpec* spec : specs) {
+    Weights weights = DecodeWeights(*spec);
+    Check(FitsInt32(*spec, weights), spec->name, "sums of products over K = ", weights.k,
+          " do not fit int32; such a layer has no place in a plan");
+    const EpilogueParams params(*spec, weights);
+    x_zero_point_ = params.x_zero_point();
+    Append(params.View(), weights.n);
+    AppendRows(all, std::move(weights));
+  }
+  n_ = static_cast<int32_t>(all.n);
+  k_ = static_cast<int32_t>(all.k);
+  const RhsProfile profile = ProfileRhs(all);
+  const RhsKind kind = ChooseKind(all, profile, kernels);
+  rhs_ = std::make_unique<PackedRhs>(all, kind, kernels);
+  const double products = static_cast<double>(all.n) * static_cast<double>(all.k);
+  info_.kind = kind;
+  info_.density = static_cast<double>(profile.non_zeros) / products;
+  info_.work_density = static_cast<double>(rhs_->blocks()) * BlockProducts(kind) / products;
+  info_.packed_bytes = rhs_->bytes();
+  info_.predicted_cycles_per_token = PredictCyclesPerToken(kind, profile, all.n, static_cast<Tier>(kernels.tier));
+}
+
+void PackedLinears::Append(const Epilogue& part, int64_t n) {
+  const size_t rows = RoundUp(static_cast<size_t>(n), kRowStep);
+  const size_t before = acc_init_.size();
+  epilogue_ = part;
+  acc_init_.insert(acc_init_.end(), part.acc_init, part.acc_init + rows);
+  scale_.insert(scale_.end(), part.scale, part.scale + rows);
+  bias_.insert(bias_.end(), part.bias, part.bias + rows);
+  if (part.rhs_zero_point == nullptr && rhs_zero_point_.empty()) return;
+  rhs_zero_point_.resize(before);
+  if (part.rhs_zero_point != nullptr) {
+    rhs_zero_point_.insert(rhs_zero_point_.end(), part.rhs_zero_point, part.rhs_zero_point + rows);
+  }
+  rhs_zero_point_.resize(before + rows);
+}
+
+Epilogue PackedLinears::View() const {
+  Epilogue view = epilogue_;
+  view.acc_init = acc_init_.data();
+  view.scale = scale_.data();
+  view.bias = bias_.data();
+  view.rhs_zero_point = rhs_zero_point_.empty() ? nullptr : rhs_zero_point_.data();
+  return view;
+}
+
+bool CanMerge(const LinearSpec& first, const LinearSpec& next) {
+  return first.activation == Activation::kNone && next.activation == Activation::kNone && first.y_type == next.y_type &&
+         first.x_type == next.x_type && first.x_scale == next.x_scale && first.x_zero_point == next.x_zero_point &&
+         first.weight.k == next.weight.k && first.weight.n % kRowStep == 0;
+}
+
+}  // namespace fastep

@@ -1,0 +1,46 @@
+// Puts a plan together, node by node in an order in which they can run, then compiles it for a tier.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/plan/encoder_plan.h"
+#include "core/plan/plan_graph.h"
+#include "core/tier.h"
+
+namespace fastep {
+
+class PlanBuilder {
+ public:
+  // Tensors that every Run is given, in the order of these calls.
+  ValueId Activation(const std::string& name, ElementType type, int64_t features);  // [..., features]
+  InputId Ids(const std::string& name);                                             // i64 [B, S] or [1, S]
+  InputId Mask(const std::string& name);                                            // [B, S], i64, i32, bool or f32
+  InputId Bias(const std::string& name);                                            // f32 [B, heads, S, S]
+
+  // Each throws fastep::Error, naming the node, if a spec breaks docs/op-contract*.md.
+  ValueId Linear(ValueId x, const LinearSpec& spec);
+  NormValues SkipLayerNorm(ValueId x, ValueId residual, const NormSpec& spec);
+  NormValues EmbedLayerNorm(const EmbedSpec& spec);
+  ValueId QAttention(ValueId q, ValueId k, ValueId v, const AttentionSpec& spec);
+
+  // In the order of these calls.
+  void Output(ValueId value);
+
+  // Tokens that this mask marks as right padding are not computed; every output is 0 there.
+  void SkipPadding(InputId mask) { graph_.padding_mask = mask; }
+
+  // Packs the weights. `tier` is one of SupportedTiers().
+  std::shared_ptr<const EncoderPlan> Build(Tier tier) const;
+
+ private:
+  ValueId AddValue(ElementType type, int64_t features);
+  InputId AddInput(const std::string& name, PlanInput::Kind kind, TensorType type);
+  NormValues AddNormValues(const NormSpec& spec);
+  void Consume(ValueId value);
+  PlanValue& Value(ValueId id) { return graph_.values.at(static_cast<size_t>(id)); }
+
+  PlanGraph graph_;
+};
+
+}  // namespace fastep

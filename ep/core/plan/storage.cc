@@ -1,0 +1,46 @@
+#include "core/plan/storage.h"
+
+#include <algorithm>
+
+#include "core/aligned.h"
+#include "core/kernel_table.h"
+
+namespace fastep {
+
+StorageId StorageLayout::Add(int64_t rows, size_t element_bytes) {
+  Entry entry;
+  entry.element_bytes = element_bytes;
+  entry.token_bytes = RoundUp(static_cast<size_t>(rows), kRowStep) * element_bytes;
+  entries_.push_back(entry);
+  return static_cast<StorageId>(entries_.size() - 1);
+}
+
+void StorageLayout::Touch(StorageId id, int32_t step) {
+  Entry& entry = entries_[static_cast<size_t>(id)];
+  if (entry.first < 0) entry.first = step;
+  entry.last = step;
+}
+
+// Large ones first, each at the lowest place that is free for all of its life.
+void StorageLayout::Place() {
+  std::vector<Entry*> order;
+  for (Entry& entry : entries_) order.push_back(&entry);
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Entry* a, const Entry* b) { return a->token_bytes > b->token_bytes; });
+  std::vector<Entry*> placed;  // by offset
+  for (Entry* entry : order) {
+    size_t offset = 0;
+    for (const Entry* other : placed) {
+      const bool together = entry->first <= other->last && other->first <= entry->last;
+      if (together && offset + entry->token_bytes > other->offset) {
+        offset = std::max(offset, other->offset + other->token_bytes);
+      }
+    }
+    entry->offset = offset;
+    token_bytes_ = std::max(token_bytes_, offset + entry->token_bytes);
+    const auto after = [](const Entry* a, const Entry* b) { return a->offset < b->offset; };
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), entry, after), entry);
+  }
+}
+
+}  // namespace fastep

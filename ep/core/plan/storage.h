@@ -1,0 +1,41 @@
+// Where the values of a plan stand in its arena.
+//
+// Every storage takes the same number of bytes per packed token, so one layout, found when the plan is built, serves
+// every batch and length: a storage begins at offset * padded tokens. Storages that are never needed at the same time
+// share memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace fastep {
+
+using StorageId = int32_t;
+constexpr StorageId kNoStorage = -1;
+
+class StorageLayout {
+ public:
+  struct Entry {
+    size_t element_bytes;
+    size_t token_bytes;  // element_bytes * padded rows
+    size_t offset = 0;   // per padded token
+    int32_t first = -1;  // step that touches it first, and last
+    int32_t last = -1;
+  };
+
+  // `rows` per token, padded to kRowStep.
+  StorageId Add(int64_t rows, size_t element_bytes);
+  void Touch(StorageId id, int32_t step);
+  // Once all storages and steps are known.
+  void Place();
+
+  const Entry& operator[](StorageId id) const { return entries_[static_cast<size_t>(id)]; }
+  size_t token_bytes() const { return token_bytes_; }  // of all of them
+
+ private:
+  std::vector<Entry> entries_;
+  size_t token_bytes_ = 0;
+};
+
+}  // namespace fastep

@@ -1,0 +1,117 @@
+#include "core/plan/token_map.h"
+
+#include <algorithm>
+
+namespace fastep {
+namespace {
+
+template <class T>
+bool NonZeroAt(const void* data, int64_t index) {
+  return static_cast<const T*>(data)[index] != T{0};
+}
+
+bool Visible(const PlanTensor& mask, int64_t index) {
+  switch (mask.type) {
+    case TensorType::kF32:
+      return NonZeroAt<float>(mask.data, index);
+    case TensorType::kI64:
+      return NonZeroAt<int64_t>(mask.data, index);
+    case TensorType::kI32:
+      return NonZeroAt<int32_t>(mask.data, index);
+    default:
+      return NonZeroAt<uint8_t>(mask.data, index);
+  }
+}
+
+int64_t Align(int64_t token) {
+  return static_cast<int64_t>(RoundUp(static_cast<size_t>(token), static_cast<size_t>(kSequenceAlignment)));
+}
+
+std::vector<Sequence> PackSequences(int64_t begin, int64_t end, int64_t length, const int64_t* counts) {
+  std::vector<Sequence> sequences;
+  int64_t packed = 0;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t count = counts == nullptr ? length : counts[i];
+    sequences.push_back({i, i * length, packed, count});
+    packed += Align(count);
+  }
+  return sequences;
+}
+
+}  // namespace
+
+TokenMap::TokenMap(int64_t begin, int64_t end, int64_t length, const int64_t* counts, int32_t widest_tile)
+    : sequences_(PackSequences(begin, end, length, counts)),
+      packed_(sequences_.empty() ? 0 : sequences_.back().begin + sequences_.back().count),
+      tiling_(std::max<int64_t>(packed_, 1), widest_tile),
+      first_segment_{0} {
+  size_t sequence = 0;
+  for (int64_t i = 0; i < tile_count(); ++i) {
+    AppendSegments(tiling_[i], sequence);
+    first_segment_.push_back(segments_.size());
+  }
+}
+
+int64_t TokenMap::TileOf(int64_t packed_token) const {
+  const int64_t steps = tiling_.padded_tokens() / kTileTokenStep;
+  const int64_t narrow = steps / tiling_.count();  // steps of the tiles that come last
+  const int64_t wide_tiles = steps % tiling_.count();
+  const int64_t step = packed_token / kTileTokenStep;
+  const int64_t wide_steps = wide_tiles * (narrow + 1);
+  return step < wide_steps ? step / (narrow + 1) : wide_tiles + (step - wide_steps) / narrow;
+}
+
+// `sequence`: the first one that may reach into the tile; moved on to that of the next tile.
+void TokenMap::AppendSegments(const TokenTile& tile, size_t& sequence) {
+  const int64_t tile_end = tile.begin + tile.tokens;
+  for (; sequence < sequences_.size(); ++sequence) {
+    const Sequence& s = sequences_[sequence];
+    if (s.begin >= tile_end) return;
+    const int64_t first = std::max(tile.begin, s.begin);
+    const int64_t count = std::min(tile_end, s.begin + s.count) - first;
+    const int64_t lanes = std::min(tile_end, s.begin + Align(s.count)) - first;
+    if (count > 0) {
+      segments_.push_back({static_cast<int32_t>(sequence), static_cast<int32_t>(first - tile.begin),
+                           static_cast<int32_t>(count), static_cast<int32_t>(lanes), first - s.begin});
+    }
+    if (s.begin + s.count > tile_end) return;
+  }
+}
+
+KeyMap::KeyMap(const TokenMap& tokens, int64_t length, const PlanTensor* mask) : first_run_{0}, first_row_{0} {
+  for (const Sequence& s : tokens.sequences()) {
+    int32_t keys = 0;
+    bool open = false;
+    for (int64_t p = 0; p < s.count; ++p) {
+      const bool visible = mask == nullptr || Visible(*mask, s.index * length + p);
+      if (visible && !open) runs_.push_back({p, 0});
+      if (visible) {
+        ++runs_.back().count;
+        ++keys;
+      }
+      open = visible;
+    }
+    first_run_.push_back(runs_.size());
+    keys_.push_back(keys);
+    first_row_.push_back(first_row_.back() + static_cast<int64_t>(RoundUp(static_cast<size_t>(keys), kRowStep)));
+  }
+}
+
+int32_t KeyMap::most_rows() const {
+  int32_t most = 0;
+  for (size_t s = 0; s < keys_.size(); ++s) most = std::max(most, rows(s));
+  return most;
+}
+
+std::vector<int64_t> CountsBeforePadding(const PlanTensor& mask) {
+  const int64_t length = mask.shape[1];
+  std::vector<int64_t> counts(static_cast<size_t>(mask.shape[0]));
+  for (size_t i = 0; i < counts.size(); ++i) {
+    int64_t count = length;
+    while (count > 0 && !Visible(mask, static_cast<int64_t>(i) * length + count - 1)) --count;
+    counts[i] = count;
+  }
+  return counts;
+}
+
+}  // namespace fastep

@@ -1,0 +1,96 @@
+// Which tokens a plan computes, and where they stand.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/plan/types.h"
+#include "core/tiling.h"
+
+namespace fastep {
+
+// Sequences start at multiples of this among the packed tokens, so that keys come in whole quads.
+constexpr int64_t kSequenceAlignment = 4;
+
+// Consecutive rows of the row-major tensors whose tokens may attend to each other.
+struct Sequence {
+  int64_t index;  // in the batch
+  int64_t row;    // first row in row-major tensors
+  int64_t begin;  // first packed token
+  int64_t count;  // tokens that are computed, the first ones of the sequence
+};
+
+// The part of a tile that belongs to one sequence.
+struct Segment {
+  int32_t sequence;  // index in TokenMap::sequences
+  int32_t lane;
+  int32_t count;     // tokens, without alignment
+  int32_t lanes;     // with alignment
+  int64_t position;  // of the first one in its sequence
+};
+
+// Packed tokens: all sequences one after the other, each aligned; lanes between them are computed and ignored.
+class TokenMap {
+ public:
+  // Sequences [begin, end) of a batch of `length` tokens each, of which counts[i] are computed (null: all).
+  TokenMap(int64_t begin, int64_t end, int64_t length, const int64_t* counts, int32_t widest_tile);
+
+  const std::vector<Sequence>& sequences() const { return sequences_; }
+  const Tiling& tiling() const { return tiling_; }
+  int64_t tile_count() const { return packed_ == 0 ? 0 : tiling_.count(); }
+  int64_t TileOf(int64_t packed_token) const;
+
+  // The segments of a tile, in order of lanes.
+  struct SegmentRange {
+    const Segment* first;
+    const Segment* last;
+    const Segment* begin() const { return first; }
+    const Segment* end() const { return last; }
+    bool empty() const { return first == last; }
+  };
+  SegmentRange Segments(int64_t tile) const {
+    const auto i = static_cast<size_t>(tile);
+    return {segments_.data() + first_segment_[i], segments_.data() + first_segment_[i + 1]};
+  }
+
+ private:
+  void AppendSegments(const TokenTile& tile, size_t& sequence);
+
+  std::vector<Sequence> sequences_;
+  int64_t packed_;
+  Tiling tiling_;
+  std::vector<Segment> segments_;
+  std::vector<size_t> first_segment_;  // of each tile
+};
+
+// Which keys of each sequence are visible, and where they stand once packed.
+class KeyMap {
+ public:
+  struct Run {
+    int64_t position;
+    int64_t count;
+  };
+  // mask [B, length] of any type, null: all computed tokens are visible.
+  KeyMap(const TokenMap& tokens, int64_t length, const PlanTensor* mask);
+
+  // Runs of visible positions of the map's sequence s, ascending.
+  const Run* begin(size_t s) const { return runs_.data() + first_run_[s]; }
+  const Run* end(size_t s) const { return runs_.data() + first_run_[s + 1]; }
+  int32_t keys(size_t s) const { return keys_[s]; }
+  // Rows of the packed keys of sequence s, a multiple of kRowStep, and those of all sequences before it.
+  int32_t rows(size_t s) const { return static_cast<int32_t>(first_row_[s + 1] - first_row_[s]); }
+  int64_t first_row(size_t s) const { return first_row_[s]; }
+  int64_t all_rows() const { return first_row_.back(); }
+  int32_t most_rows() const;
+
+ private:
+  std::vector<Run> runs_;
+  std::vector<size_t> first_run_;
+  std::vector<int32_t> keys_;
+  std::vector<int64_t> first_row_;
+};
+
+// 1 + the last visible position of each sequence of mask [B, length]: what follows is right padding.
+std::vector<int64_t> CountsBeforePadding(const PlanTensor& mask);
+
+}  // namespace fastep
