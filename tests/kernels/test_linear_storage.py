@@ -58,12 +58,13 @@ def test_info_counts_what_is_stored(capi: Capi, tier: str) -> None:
 
 
 def test_cost_model_prefers_the_pattern_of_the_weights(capi: Capi, tier: str) -> None:
-    """At 10 % of 4 x 4 or 4 x 1 blocks no other kind does less work, and full weights are dense."""
+    """At 10 % of 4 x 4 or 4 x 1 blocks no other kind does less work. Of full weights none can be skipped: dense, or
+    8 x 4, which runs at the same rate."""
     rng = np.random.default_rng(4)
-    for pattern, expected in (((4, 4), "4x4"), ((4, 1), "4x1"), (None, "dense")):
-        values = sparse_values(rng, 768, 768, pattern or (1, 1), 0.1 if pattern else 1.0)
+    for pattern, density, expected in (((4, 4), 0.1, {"4x4"}), ((4, 1), 0.1, {"4x1"}), ((1, 1), 1.0, {"dense", "8x4"})):
+        values = sparse_values(rng, 768, 768, pattern, density)
         info = capi.linear(make_spec(rng, values), tier).info
-        assert info.kind == expected
+        assert info.kind in expected
         assert info.predicted_cycles_per_token > 0
 
 
