@@ -55,11 +55,10 @@ std::unique_ptr<EpilogueParams> MakeEpilogue(const Weights& weights) {
   return std::make_unique<EpilogueParams>(spec, weights);
 }
 
-// Where products go: one buffer for all layers, as a plan would reuse its arena.
-uint8_t* Output(size_t bytes) {
-  static Arena arena;
-  return arena.Reserve(bytes);
-}
+// Activations and products of all layers share their memory, as the layers of a model would.
+Arena lhs_arena, out_arena;
+const BenchLayer* lhs_owner = nullptr;
+int64_t lhs_tokens = 0;
 
 }  // namespace
 
@@ -71,38 +70,38 @@ BenchLayer::BenchLayer(const Pattern& pattern, const Shape& shape, Tier tier)
   epilogue_ = MakeEpilogue(weights);
 }
 
-int64_t BenchLayer::PaddedTokens(int64_t tokens) const { return Tiling(tokens, widest()).padded_tokens(); }
-
-void BenchLayer::PackTokens(int64_t tokens) {
-  std::mt19937 random(2);
-  std::vector<uint8_t> x(tokens * k_);
-  for (uint8_t& v : x) v = static_cast<uint8_t>(random());
+const uint8_t* BenchLayer::PackedTokens(int64_t tokens, size_t stride) const {
   const Tiling tiling(tokens, widest());
-  const size_t stride = LhsTileBytes(kernels_, rhs_->kind(), rhs_->k_quads(), tiling[0].tokens);
-  lhs_.resize(tiling.count() * stride);
+  uint8_t* lhs = lhs_arena.Reserve(tiling.count() * stride);
+  if (lhs_owner == this && lhs_tokens == tokens) return lhs;
+  std::minstd_rand random(2);
+  std::vector<uint8_t> x(tokens * k_);
+  for (uint8_t& v : x) v = static_cast<uint8_t>(random() >> 8);
   for (int64_t i = 0; i < tiling.count(); ++i) {
     const TokenTile tile = tiling[i];
     PackLhs(kernels_, rhs_->kind(), x.data() + tile.begin * k_, k_, tile.count, tile.tokens, 0, rhs_->k_quads(), 0,
-            lhs_.data() + i * stride);
+            lhs + i * stride);
   }
-  packed_tokens_ = tokens;
+  lhs_owner = this;
+  lhs_tokens = tokens;
+  return lhs;
 }
 
 void BenchLayer::Multiply(int64_t tokens, bool accumulators) {
-  if (packed_tokens_ != tokens) PackTokens(tokens);
   const Epilogue epilogue = accumulators ? epilogue_->AccumulatorView() : epilogue_->View();
   const Tiling tiling(tokens, widest());
   const size_t stride = LhsTileBytes(kernels_, rhs_->kind(), rhs_->k_quads(), tiling[0].tokens);
+  const uint8_t* lhs = PackedTokens(tokens, stride);
   const int32_t pass = RowsPerPass(*rhs_);
   const size_t partial = PartialBytes(*rhs_, pass, tiling[0].tokens);
-  uint8_t* scratch =
-      Output(partial + OutTileBytes(epilogue.kind, rhs_->rows(), static_cast<int32_t>(tiling.padded_tokens())));
+  const auto padded_tokens = static_cast<int32_t>(tiling.padded_tokens());
+  uint8_t* scratch = out_arena.Reserve(partial + OutTileBytes(epilogue.kind, rhs_->rows(), padded_tokens));
   uint8_t* out = scratch + partial;
   for (int32_t row = 0; row < rhs_->rows(); row += pass) {
     const int32_t row_end = std::min(row + pass, rhs_->rows());
     for (int64_t i = 0; i < tiling.count(); ++i) {
       const int32_t width = tiling[i].tokens;
-      MultiplyTile(kernels_, *rhs_, lhs_.data() + i * stride, width, row, row_end, epilogue,
+      MultiplyTile(kernels_, *rhs_, lhs + i * stride, width, row, row_end, epilogue,
                    reinterpret_cast<int32_t*>(scratch), out);
       out += OutTileBytes(epilogue.kind, row_end - row, width);
     }

@@ -36,11 +36,10 @@ class BenchLayer {
   int64_t non_zeros() const { return profile_.non_zeros; }
   const RhsProfile& profile() const { return profile_; }
   const PackedRhs& rhs() const { return *rhs_; }
-  // Tokens with the padding of tiles.
-  int64_t PaddedTokens(int64_t tokens) const;
 
  private:
-  void PackTokens(int64_t tokens);
+  // The packed tiles of `tokens` random tokens, all `stride` bytes apart.
+  const uint8_t* PackedTokens(int64_t tokens, size_t stride) const;
   int32_t widest() const { return kernels_.blocking[static_cast<int>(rhs_->kind())].tile_tokens; }
 
   const KernelTable& kernels_;
@@ -48,8 +47,6 @@ class BenchLayer {
   RhsProfile profile_;
   std::unique_ptr<PackedRhs> rhs_;
   std::unique_ptr<EpilogueParams> epilogue_;
-  int64_t packed_tokens_ = 0;
-  AlignedVector<uint8_t> lhs_;
 };
 
 }  // namespace fastep::bench

@@ -18,14 +18,16 @@ void CheckShape(const LinearSpec& spec) {
   const WeightSource& w = spec.weight;
   Check(w.n >= 1 && w.n <= kMaxDim && w.k >= 1 && w.k <= kMaxDim, spec.name,
         "weight_shape must be [N, K] with 1 <= N, K <= ", kMaxDim, ", found [", w.n, ", ", w.k, "]");
-  Check((w.dense != nullptr) != (w.blocks != nullptr || w.block_gaps != nullptr), spec.name,
-        "expected either a dense weight or blocks with block_gaps");
-  if (w.dense != nullptr) return;
-  Check(w.blocks != nullptr && w.block_gaps != nullptr, spec.name, "blocks and block_gaps must come together");
+  if (w.dense != nullptr) {
+    Check(w.blocks == nullptr && w.block_gaps == nullptr, spec.name, "expected a dense weight or blocks, found both");
+    return;
+  }
   Check(w.block_rows >= 1 && w.block_rows <= kMaxBlockDim && w.block_cols >= 1 && w.block_cols <= kMaxBlockDim,
         spec.name, "blocks must be [n_blocks, R, C] with 1 <= R, C <= ", kMaxBlockDim, ", found R = ", w.block_rows,
         ", C = ", w.block_cols);
   Check(w.n_blocks >= 0, spec.name, "n_blocks is negative: ", w.n_blocks);
+  Check(w.n_blocks == 0 || (w.blocks != nullptr && w.block_gaps != nullptr), spec.name,
+        "expected a dense weight, or blocks with block_gaps");
 }
 
 void CheckZeroPoint(const std::string& name, const char* what, int64_t value, bool is_unsigned) {
