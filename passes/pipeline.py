@@ -7,6 +7,7 @@ import onnx_ir.passes.common as common
 
 from .attach_functions import AttachFunctionsPass
 from .base import CountingPass, Refusal
+from .check_model import CheckModelPass
 from .errors import ConversionError, FastEPError
 from .fuse_qlinear import FuseQLinearPass
 from .infer_shapes import InferShapesPass
@@ -29,6 +30,7 @@ def build_pipeline(exact: bool = False) -> list[CountingPass]:
     """
     return [
         RaiseOpsetPass(),
+        CheckModelPass(),
         InferShapesPass(),
         UnpackOperatorsPass(exact),
         MoveScalesPass(exact),
@@ -79,13 +81,17 @@ def convert_model(
 
 
 def _run(step: CountingPass, model: ir.Model) -> None:
-    """Runs a pass; errors of ours come out as they are, not wrapped."""
+    """Runs a pass. Errors of ours come out as they are; whatever a broken model leads to besides becomes one."""
     try:
         step(model)
-    except ir.passes.InvariantError as error:
-        if isinstance(error.__cause__, FastEPError):
-            raise error.__cause__ from None
+    except FastEPError:
         raise
+    except Exception as error:
+        problem = f"{type(step).__name__} failed: {type(error).__name__}: {error}"
+        remedy = (
+            "check the model with onnx.checker, full_check=True; if it passes, please report this as a bug of FastEP"
+        )
+        raise ConversionError(problem, node="model", remedy=remedy) from error
 
 
 def _nothing_to_convert(skipped: list[Refusal]) -> ConversionError:

@@ -125,7 +125,7 @@ class _Region:
         ):
             return None
         number = scalar(value)
-        return None if number is None else number.astype(np.float64)
+        return None if number is None or number.dtype.kind not in "fiu" else number.astype(np.float64)
 
     def _evaluate_pair(self, node: ir.Node) -> Samples | None:
         """Q and DQ are transparent, but for the clamp of a quantizer that knows one sign only."""

@@ -39,7 +39,7 @@ def is_constant(value: ir.Value | None) -> bool:
 
 
 def constant(value: ir.Value | None) -> Array | None:
-    """The array of a constant value, computed if need be; None if it is not constant."""
+    """The array of a constant value, computed if need be; None if it is not constant or cannot be computed."""
     if value is None or not is_constant(value):
         return None
     if value.is_initializer() and value.const_value is not None:
@@ -51,8 +51,10 @@ def constant(value: ir.Value | None) -> Array | None:
     arrays = [constant(x) for x in node.inputs]
     if arrays[0] is None:
         return None
-    evaluate = _EVALUATORS[node.op_type]
-    return evaluate(node, arrays)
+    try:
+        return _EVALUATORS[node.op_type](node, arrays)
+    except (ValueError, IndexError):  # shapes that do not fit: the checker will say so
+        return None
 
 
 def scalar(value: ir.Value | None) -> Array | None:
@@ -109,7 +111,8 @@ def _quantize(node: ir.Node, arrays: list[Array | None]) -> Array | None:
     if zero_point.dtype not in (np.uint8, np.int8) or x.dtype != np.float32:
         return None
     axis = int_attribute(node, "axis", 1)
-    return quantize(x, along_axis(scale, axis, x.ndim), along_axis(zero_point, axis, x.ndim))
+    with np.errstate(all="ignore"):  # a scale of 0 or NaN is refused when it is used
+        return quantize(x, along_axis(scale, axis, x.ndim), along_axis(zero_point, axis, x.ndim))
 
 
 def _transpose(node: ir.Node, arrays: list[Array | None]) -> Array | None:

@@ -60,6 +60,8 @@ def scale_of(node: ir.Node) -> Scale | str:
         return "activation scale is not one number per tensor"
     if scale.dtype != np.float32:
         return f"{scale.dtype} activation scale, expected float32"
+    if zero_point is not None and zero_point.size != 1:
+        return "activation zero point is not one number per tensor"
     if zero_point is None:
         zero_point = np.zeros((), _implied_type(node))
     if zero_point.dtype not in (np.uint8, np.int8):

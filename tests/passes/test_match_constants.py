@@ -106,6 +106,22 @@ def test_ops_of_other_domains_are_not_computed() -> None:
     assert not is_constant(graph[0].outputs[0])
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda b: b.node("Reshape", ["data", b.constant("shape", [5, 5], np.int64)], "a"),
+        lambda b: b.node("Transpose", ["data"], "a", perm=[2, 1, 0]),
+        lambda b: b.node("Squeeze", ["data", b.constant("axes", [7], np.int64)], "a"),
+        lambda b: b.node(
+            "QuantizeLinear", ["data", b.constant("s", np.ones(5)), b.constant("z", np.zeros(5), np.int8)], "a"
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_have_no_value(write: Callable[[Builder], str]) -> None:
+    graph = to_ir(wrap(write).build()).graph
+    assert constant(graph[0].outputs[0]) is None
+
+
 def test_scalar_takes_any_shape_of_one_element() -> None:
     b = wrap(lambda b: b.node("Identity", [b.constant("one", [[7]])], "a"))
     graph = to_ir(b.build()).graph

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from pyfastep.passes.errors import ConversionError
+from pyfastep.passes.move_scales import MoveScalesPass
 from pyfastep.passes.pipeline import build_pipeline, convert_model
 
 from .models import FORMS, Builder, linear_model, op_types, random_weight, random_x, run, to_ir
@@ -158,6 +159,18 @@ def test_broken_models(model: onnx.ModelProto, node: str, problem: str) -> None:
         convert_model(to_ir(model))
     assert (error.value.node, problem in error.value.problem) == (node, True), str(error.value)
     assert error.value.remedy
+
+
+def test_what_a_pass_trips_over_becomes_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the cause attached, and the pass named."""
+
+    def trip(self: MoveScalesPass, model: ir.Model) -> int:
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr(MoveScalesPass, "rewrite", trip)
+    with pytest.raises(ConversionError, match="MoveScalesPass failed: IndexError: tuple index") as error:
+        convert_model(to_ir(linear_model(weight=WEIGHT)))
+    assert isinstance(error.value.__cause__, IndexError)
 
 
 def test_some_converted_some_not() -> None:
