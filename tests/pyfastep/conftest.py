@@ -14,23 +14,19 @@ from onnx import TensorProto, helper, numpy_helper
 import pyfastep
 from pyfastep.convert import convert
 
-VOCABULARY, HIDDEN, INNER, POSITIONS = 37, 12, 20, 24
+VOCABULARY, HIDDEN, INNER = 37, 12, 20
 
 Feeds = dict[str, NDArray[Any]]
 
 
-def float_encoder(opset: int = 17) -> onnx.ModelProto:
-    """Embeddings, LayerNorm, self-attention of one head, a feed-forward block with Relu, and a Gemm on the first token.
-
-    The feed-forward weights are pruned to about a third.
-    """
+def encoder_constants() -> list[onnx.TensorProto]:
     rng = np.random.default_rng(0)
 
     def constant(name: str, *shape: int, density: float = 1.0) -> onnx.TensorProto:
         kept = rng.random(shape) < density
         return numpy_helper.from_array((rng.normal(0, 0.3, shape) * kept).astype(np.float32), name)
 
-    constants = [
+    return [
         constant("words", VOCABULARY, HIDDEN),
         numpy_helper.from_array(np.ones(HIDDEN, np.float32), "gamma"),
         numpy_helper.from_array(np.zeros(HIDDEN, np.float32), "beta"),
@@ -46,8 +42,11 @@ def float_encoder(opset: int = 17) -> onnx.ModelProto:
         numpy_helper.from_array(np.array([0], np.int64), "first"),
         numpy_helper.from_array(np.array([1], np.int64), "axis"),
     ]
+
+
+def encoder_nodes() -> list[onnx.NodeProto]:
     node = helper.make_node
-    nodes = [
+    return [
         node("Gather", ["words", "input_ids"], ["embedded"], "embed"),
         node("Cast", ["attention_mask"], ["mask"], "mask", to=TensorProto.FLOAT),
         node("Unsqueeze", ["mask", "axis"], ["mask3"], "mask3"),
@@ -70,6 +69,13 @@ def float_encoder(opset: int = 17) -> onnx.ModelProto:
         node("Squeeze", ["first3", "axis"], ["pooled"], "squeeze"),
         node("Gemm", ["pooled", "wp", "bp"], ["logits"], "head", transB=1),
     ]
+
+
+def float_encoder(opset: int = 17) -> onnx.ModelProto:
+    """Embeddings, LayerNorm, self-attention of one head, a feed-forward block with Relu, and a Gemm on the first token.
+
+    The feed-forward weights are pruned to about a third.
+    """
     tokens = ["batch_size", "sequence_length"]
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, tokens) for name in ("input_ids", "attention_mask")
@@ -78,7 +84,7 @@ def float_encoder(opset: int = 17) -> onnx.ModelProto:
         helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [*tokens, HIDDEN]),
         helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch_size", 5]),
     ]
-    graph = helper.make_graph(nodes, "encoder", inputs, outputs, constants)
+    graph = helper.make_graph(encoder_nodes(), "encoder", inputs, outputs, encoder_constants())
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
     helper.set_model_props(model, {"origin": "test"})
     return model
