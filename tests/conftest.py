@@ -46,9 +46,7 @@ def fastep_library() -> Path:
         pytest.fail("pyfastep is not installed. Run `make test`, or `pip install .` first.")
     library = resources.files("pyfastep") / "libfastep.so"
     if not library.is_file():
-        pytest.fail(
-            f"{library} does not exist: pyfastep was imported from its sources. Run `make test`, or `pip install -e .` first."
-        )
+        pytest.fail(f"{library} does not exist: these are the sources. Run `make test`, or `pip install -e .` first.")
     return Path(str(library))
 
 
