@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -14,6 +13,8 @@ import onnx_ir as ir
 from .errors import ModelFileError, VerificationError
 
 PROTOBUF_LIMIT = 2**31 - 1
+_SMALL_BYTES = 2**16  # read at once: onnx's checks on the graph alone keep tensors of this size
+_FILES = "fastep.files"
 _RESERVE = 2**24  # graph and small tensors, of a model whose weights are counted alone
 
 
@@ -33,8 +34,8 @@ def load(path: str | os.PathLike[str]) -> ir.Model:
         raise _damaged(path, "not an ONNX model, or a truncated one") from error
     if not len(model.graph) or not model.ir_version:
         raise _damaged(path, "the model has no nodes")
-    for tensor in external_tensors(model):
-        _check_external(tensor)
+    _take_external(model)
+    model.meta[_FILES].add(path)
     return model
 
 
@@ -47,8 +48,7 @@ def from_proto(proto: onnx.ModelProto) -> ir.Model:
     if not proto.graph.node:
         raise ModelFileError("the model has no nodes", node="model")
     model = ir.serde.deserialize_model(proto)
-    for tensor in external_tensors(model):
-        _check_external(tensor)
+    _take_external(model)
     return model
 
 
@@ -57,12 +57,23 @@ def _damaged(path: Path, problem: str) -> ModelFileError:
     return ModelFileError(f"{problem} ({size} bytes)", node=str(path), remedy="download or export the file again")
 
 
-def external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
-    """All tensors of a model that lie in other files, those of subgraphs included."""
+def files_of(model: ir.Model) -> set[Path]:
+    """The files that a model was loaded from: its own and those of its external data."""
+    return set(model.meta[_FILES])
+
+
+def _take_external(model: ir.Model) -> None:
+    """Checks all external tensors, those of subgraphs included, and reads the small ones."""
+    model.meta[_FILES] = set()
     for graph in model.graphs():
         for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                yield value.const_value
+            tensor = value.const_value
+            if not isinstance(tensor, ir.ExternalTensor):
+                continue
+            _check_external(tensor)
+            model.meta[_FILES].add(Path(tensor.path))
+            if tensor.nbytes <= _SMALL_BYTES:
+                value.const_value = ir.tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
 
 
 def _check_external(tensor: ir.ExternalTensor) -> None:

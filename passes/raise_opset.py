@@ -38,8 +38,9 @@ class RaiseOpsetPass(CountingPass):
         return 1
 
     def _raise(self, model: ir.Model, opset: int) -> None:
-        proto = ir.serde.serialize_model(model)
         try:
+            ir.external_data.load_to_model(model)
+            proto = ir.serde.serialize_model(model)
             raised = ir.serde.deserialize_model(onnx.version_converter.convert_version(proto, MIN_OPSET))
         except Exception as error:  # the converter raises bare RuntimeErrors, one per op that it does not know
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -53,8 +53,8 @@ def convert(
     source = Path(model) if isinstance(model, str | os.PathLike) else model
     graph_model = model_file.load(source) if isinstance(source, Path) else model_file.from_proto(source)
     if output is not None:
-        _refuse_own_files(source, graph_model, Path(output))
-    before = _file_bytes(source, graph_model)
+        _refuse_own_files(graph_model, Path(output))
+    before = _file_bytes(graph_model)
     report = convert_model(graph_model, exact=exact, choose_kernel=choose_kernel)
     report.file_bytes_before = before
     if verify:
@@ -66,13 +66,11 @@ def convert(
     return report
 
 
-def _refuse_own_files(source: Path | onnx.ModelProto, model: ir.Model, output: Path) -> None:
+def _refuse_own_files(model: ir.Model, output: Path) -> None:
     """Raises ModelFileError if writing would destroy what is being read."""
-    from pyfastep.passes.model_file import external_tensors
+    from pyfastep.passes.model_file import files_of
 
-    read = {Path(tensor.path) for tensor in external_tensors(model)}
-    if isinstance(source, Path):
-        read.add(source)
+    read = files_of(model)
     for target in (output, output.with_name(f"{output.name}.data")):
         if target.exists() and any(target.samefile(file) for file in read):
             raise ModelFileError(
@@ -80,11 +78,8 @@ def _refuse_own_files(source: Path | onnx.ModelProto, model: ir.Model, output: P
             )
 
 
-def _file_bytes(source: Path | onnx.ModelProto, model: ir.Model) -> int:
+def _file_bytes(model: ir.Model) -> int:
     """Size of the source with its external data."""
-    from pyfastep.passes.model_file import external_tensors
+    from pyfastep.passes.model_file import files_of
 
-    if not isinstance(source, Path):
-        return 0
-    files = {Path(tensor.path).resolve() for tensor in external_tensors(model)} | {source.resolve()}
-    return sum(file.stat().st_size for file in files)
+    return sum(file.stat().st_size for file in {file.resolve() for file in files_of(model)})

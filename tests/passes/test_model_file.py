@@ -32,6 +32,15 @@ def external(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def old_external(tmp_path: Path) -> Path:
+    """Of an old opset: raising it takes the tensors along."""
+    path = tmp_path / "old.onnx"
+    model = linear_model(weight=WEIGHT, opset=13)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=100)
+    return path
+
+
 def failure(path: Path) -> ModelFileError:
     with pytest.raises(ModelFileError) as error:
         model_file.load(path)
@@ -42,7 +51,7 @@ def test_load(source: Path, external: Path) -> None:
     for path in (source, external):
         model = model_file.load(path)
         assert [value.name for value in model.graph.outputs] == ["y"]
-    assert {Path(t.path).name for t in model_file.external_tensors(model)} == {"weights.bin"}
+    assert model_file.files_of(model) == {external, external.parent / "weights.bin"}
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -87,8 +96,11 @@ def test_from_proto() -> None:
 
 
 @pytest.mark.parametrize("external_data", [False, True])
-@pytest.mark.parametrize("kind", ["source", "external"])
-def test_save(kind: str, external_data: bool, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["source", "external", "old_external"])
+def test_save(
+    kind: str, external_data: bool, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_file, "_SMALL_BYTES", 1000)  # the weight stays in its file
     path: Path = request.getfixturevalue(kind)
     model = model_file.load(path)
     convert_model(model)
@@ -98,7 +110,7 @@ def test_save(kind: str, external_data: bool, request: pytest.FixtureRequest, tm
     written = model_file.save(model, target, external_data=external_data)
     assert sorted(p.name for p in folder.iterdir()) == ["target.onnx", "target.onnx.data"][: 1 + external_data]
     assert written == sum(p.stat().st_size for p in folder.iterdir())
-    if kind == "external":
+    if kind != "source":
         (tmp_path / "weights.bin").unlink()  # the result stands alone
     feeds = random_x(linear_model(weight=WEIGHT))
     expected = run(linear_model(weight=WEIGHT), feeds)[0].astype(int)
