@@ -34,8 +34,8 @@ def _run_moments(z: Array) -> tuple[Array, Array]:
     return mean, m2
 
 
-def layer_norm(z: Array, spec: NormSpec) -> tuple[Array, Array | None]:
-    """LayerNorm of z `[..., H]` f32: in f32 and, if wanted, quantized."""
+def layer_norm(z: Array, spec: NormSpec) -> tuple[Array, Array]:
+    """LayerNorm of z `[..., H]` f32: in f32, and quantized (again in f32 where the spec quantizes nothing)."""
     features = z.shape[-1]
     mean, m2 = _run_moments(z[..., :NORM_RUN])
     for n in range(NORM_RUN, features, NORM_RUN):
@@ -48,7 +48,7 @@ def layer_norm(z: Array, spec: NormSpec) -> tuple[Array, Array | None]:
     rstd = F32(1) / np.sqrt(m2 / F32(features) + F32(spec.epsilon))
     y = fma((z - mean[..., None]) * rstd[..., None], spec.gamma, spec.beta)
     if spec.quantized.type == "f32":
-        return y, None
+        return y, y
     inverse = F32(1.0 / np.float64(F32(spec.quantized.scale)))
     return y, quantize(fma(y, inverse, F32(spec.quantized.zero_point)), spec.quantized)
 
@@ -73,12 +73,12 @@ def probabilities(x: Array) -> Array:
     e = fma(EXP2_FIT[3], f, EXP2_FIT[2])
     e = fma(e, f, EXP2_FIT[1])
     e = fma(e, f, EXP2_FIT[0])
-    return np.rint(np.ldexp(e, n.astype(np.int32))).astype(np.int64)
+    return np.asarray(np.rint(np.ldexp(e, n.astype(np.int32))), np.int64)
 
 
 def centred(x: Array, by: Quantization) -> Array:
     """x - zero_point, int64."""
-    return x.astype(np.int64) - by.zero_point
+    return np.asarray(x, np.int64) - by.zero_point
 
 
 def _heads(x: Array, heads: int) -> Array:
@@ -130,4 +130,4 @@ def exact_attention(q: Array, k: Array, v: Array, spec: AttentionSpec, mask: Arr
     with np.errstate(invalid="ignore"):
         p = np.exp(s - s.max(-1, keepdims=True))
         p = np.nan_to_num(p / p.sum(-1, keepdims=True))
-    return (p @ real[2]).swapaxes(1, 2).reshape(q.shape)
+    return np.asarray((p @ real[2]).swapaxes(1, 2).reshape(q.shape))

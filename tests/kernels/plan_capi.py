@@ -170,9 +170,7 @@ class PlanBuilder:
     def skip_layer_norm(self, x: int, residual: int, spec: NormSpec) -> tuple[int, int]:
         """SkipLayerNorm: values in f32 and quantized, -1 if not wanted."""
         args, y = self._norm(spec), (ctypes.c_int32 * 2)()
-        self.capi.check(
-            self.capi.library.fastep_plan_skip_layer_norm(self.handle, x, residual, ctypes.byref(args), y)
-        )
+        self.capi.check(self.capi.library.fastep_plan_skip_layer_norm(self.handle, x, residual, ctypes.byref(args), y))
         return self._norm_values(spec, y)
 
     def embed_layer_norm(self, spec: NormSpec, tables: list[tuple[TableSpec, int]]) -> tuple[int, int]:
@@ -189,7 +187,14 @@ class PlanBuilder:
         return self._norm_values(spec, y)
 
     def attention(
-        self, q: int, k: int, v: int, spec: AttentionSpec, mask: int = NONE, bias: int = NONE, name: str = "test/attention"
+        self,
+        q: int,
+        k: int,
+        v: int,
+        spec: AttentionSpec,
+        mask: int = NONE,
+        bias: int = NONE,
+        name: str = "test/attention",
     ) -> int:
         """QAttention."""
         quantizations = (_c_quantization(x) for x in (spec.q, spec.k, spec.v, spec.y))
