@@ -10,6 +10,8 @@
 namespace fastep {
 namespace {
 
+constexpr double kLargestConvertible = 2e9;  // to int32, with room for roundings
+
 bool IsGelu(Activation activation) { return activation == Activation::kGelu || activation == Activation::kGeluTanh; }
 
 int32_t UnsignedZeroPoint(const LinearSpec& spec) {
@@ -19,6 +21,13 @@ int32_t UnsignedZeroPoint(const LinearSpec& spec) {
 OutputKind KindOf(ElementType type) {
   return type == ElementType::kU8 ? OutputKind::kQuantU8
                                   : (type == ElementType::kS8 ? OutputKind::kQuantS8 : OutputKind::kFloat);
+}
+
+// Of sum_k (x - x_zero_point) w: the largest magnitude it can have.
+double LargestSum(const Weights& weights, int64_t n) {
+  int64_t magnitude = 0;
+  for (int64_t k = 0; k < weights.k; ++k) magnitude += std::abs(int{weights.Row(n)[k]});
+  return 255.0 * static_cast<double>(magnitude);
 }
 
 int64_t RowSum(const Weights& weights, int64_t n) {
@@ -60,6 +69,8 @@ EpilogueParams::EpilogueParams(const LinearSpec& spec, const Weights& weights)
     Check(std::isfinite(scale_[n]) && std::isfinite(bias_[n]), spec.name, "output ", n,
           ": x_scale * w_scale / y_scale and bias / y_scale must be finite in float32, found ", scale_[n], " and ",
           bias_[n]);
+    const double largest = LargestSum(weights, n) * scale_[n] + std::fabs(bias_[n]);
+    bounded_ = bounded_ && weights.zero_point.empty() && largest < kLargestConvertible;
     // Modulo 2^32; where it matters (FitsInt32) nothing is lost.
     acc_init_[n] = static_cast<int32_t>(-int64_t{x_zero_point_} * RowSum(weights, n));
   }
@@ -83,6 +94,7 @@ Epilogue EpilogueParams::View() const {
   view.out_zero_point = out_zero_point_;
   view.lo = lo_;
   view.hi = hi_;
+  view.bounded = bounded_;
   view.rhs_zero_point = rhs_zero_point_.empty() ? nullptr : rhs_zero_point_.data();
   view.token_sum = nullptr;
   return view;

@@ -26,6 +26,7 @@ class EpilogueParams {
   Activation activation_;
   float out_scale_ = 0, out_zero_point_ = 0;
   int32_t lo_ = 0, hi_ = 0;
+  bool bounded_ = true;
   AlignedVector<int32_t> acc_init_, rhs_zero_point_;
   AlignedVector<float> scale_, bias_;
 };

@@ -73,6 +73,8 @@ struct Epilogue {
   // Not null: takes the place of `scale`, one factor per token instead of one per row; no activation. Only for tiers
   // that list kTokenScaleEpilogue.
   const float* token_scale = nullptr;  // [tokens] of this tile
+  // Known: no value to be clamped reaches 2^31, where the conversion to int32 would fail before the clamp.
+  bool bounded = false;
 };
 
 // Epilogues beyond those of a single linear, as bits of KernelTable::extras; without one the driver finishes in a

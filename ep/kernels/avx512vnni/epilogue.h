@@ -6,7 +6,8 @@
 
 namespace fastep::avx512vnni {
 
-enum class Ending { kPartial, kI32, kU8, kS8, kF32, kGelu };
+// kRare: what is not worth a copy in every loop, GELU before all.
+enum class Ending { kPartial, kI32, kU8, kS8, kF32, kRare };
 
 // A call's epilogue as the loops need it: everything in locals, so that it stays in registers.
 struct Output {
@@ -15,14 +16,14 @@ struct Output {
   bool start_is_partial;
   uint8_t* out;
   const float *scale, *bias;
-  int32_t lo, hi;
+  int32_t lo;
   const int32_t* rhs_zero_point;  // null: none, or not the last K-block
   const int32_t* token_sum;
   const Epilogue* epilogue;
 };
 
-// Four rows that carry a GELU; `acc` is [4][tokens] in memory. Not inlined: it is long, and rare next to products.
-void FinishGelu(const Output& output, int32_t tokens, int32_t row, const int32_t* acc);
+// Four rows with any ending that e.kind is a quantized or f32 output; `acc` is [4][tokens] in memory.
+void FinishRare(const Output& output, int32_t tokens, int32_t row, const int32_t* acc);
 
 namespace {
 
@@ -30,25 +31,21 @@ FASTEP_INLINE Ending EndingOf(const ProductArgs& args) {
   const Epilogue& e = *args.epilogue;
   if (!args.last) return Ending::kPartial;
   if (e.kind == OutputKind::kInt32) return Ending::kI32;
-  if (e.activation == Activation::kGelu || e.activation == Activation::kGeluTanh) return Ending::kGelu;
-  return e.kind == OutputKind::kFloat ? Ending::kF32 : (e.kind == OutputKind::kQuantU8 ? Ending::kU8 : Ending::kS8);
+  if (e.activation == Activation::kGelu || e.activation == Activation::kGeluTanh) return Ending::kRare;
+  if (e.kind == OutputKind::kFloat) return Ending::kF32;
+  if (!e.bounded) return Ending::kRare;
+  return e.kind == OutputKind::kQuantU8 ? Ending::kU8 : Ending::kS8;
 }
 
 FASTEP_INLINE Output OutputOf(const ProductArgs& args, int rows_per_group) {
   const Epilogue& e = *args.epilogue;
   const size_t row = static_cast<size_t>(args.group_begin) * rows_per_group;
   const bool zero_points = args.last && e.rhs_zero_point != nullptr;
-  return {EndingOf(args),
-          args.first ? e.acc_init + row : args.partial,
-          !args.first,
-          static_cast<uint8_t*>(args.last ? args.out : args.partial),
-          e.scale + row,
-          e.bias + row,
-          e.lo,
-          e.hi,
-          zero_points ? e.rhs_zero_point + row : nullptr,
-          e.token_sum,
-          &e};
+  return {EndingOf(args), args.first ? e.acc_init + row : args.partial,
+          !args.first,    static_cast<uint8_t*>(args.last ? args.out : args.partial),
+          e.scale + row,  e.bias + row,
+          e.lo,           zero_points ? e.rhs_zero_point + row : nullptr,
+          e.token_sum,    &e};
 }
 
 // [4 rows][16 tokens] of int32 to one vector [16 tokens][4 rows] of bytes, saturated.
@@ -62,13 +59,12 @@ FASTEP_INLINE U8x64 PackBytes(I32x16 r0, I32x16 r1, I32x16 r2, I32x16 r3) {
   return _mm512_shuffle_epi8(rows, transpose);
 }
 
-// clamp(rne(v)): the upper clamp on floats, because the conversion turns what is too large into the lowest integer; the
-// lower one by the saturation of PackBytes and, for relu, by `lo`.
+// clamp(rne(v)) for |v| < 2^31: by the saturation of PackBytes and, for relu, by `lo`.
 template <bool kSigned>
-FASTEP_INLINE U8x64 Quantize(const F32x16 (&v)[4], F32x16 hi, __m512i lo) {
+FASTEP_INLINE U8x64 Quantize(const F32x16 (&v)[4], __m512i lo) {
   I32x16 q[4];
   FASTEP_UNROLL
-  for (int r = 0; r < 4; ++r) q[r] = _mm512_cvtps_epi32(_mm512_min_ps(v[r], hi));
+  for (int r = 0; r < 4; ++r) q[r] = _mm512_cvtps_epi32(v[r]);
   const U8x64 bytes = PackBytes<kSigned>(q[0], q[1], q[2], q[3]);
   return kSigned ? _mm512_max_epi8(bytes, lo) : _mm512_max_epu8(bytes, lo);
 }
@@ -79,7 +75,6 @@ FASTEP_INLINE F32x16 Requantize(const Output& o, int32_t row, I32x16 acc) {
 
 template <bool kSigned, int V>
 FASTEP_INLINE void StoreQuantized(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
-  const F32x16 hi = _mm512_set1_ps(static_cast<float>(o.hi));
   const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
   uint8_t* out = o.out + static_cast<size_t>(row) * (kLanes * V);
   FASTEP_UNROLL
@@ -87,7 +82,7 @@ FASTEP_INLINE void StoreQuantized(const Output& o, int32_t row, const I32x16 (&a
     F32x16 y[4];
     FASTEP_UNROLL
     for (int r = 0; r < 4; ++r) y[r] = Requantize(o, row + r, acc[r][v]);
-    Store(out + v * 64, Quantize<kSigned>(y, hi, lo));
+    Store(out + v * 64, Quantize<kSigned>(y, lo));
   }
 }
 
@@ -149,10 +144,10 @@ FASTEP_INLINE void Finish(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
       return StoreQuantized<true, V>(o, row, acc);
     case Ending::kF32:
       return StoreF32<V>(o, row, acc);
-    case Ending::kGelu: {
+    case Ending::kRare: {
       alignas(64) uint8_t memory[4 * 64 * V];
       StoreI32<V>(memory, 0, acc);
-      return FinishGelu(o, kLanes * V, row, reinterpret_cast<const int32_t*>(memory));
+      return FinishRare(o, kLanes * V, row, reinterpret_cast<const int32_t*>(memory));
     }
   }
 }

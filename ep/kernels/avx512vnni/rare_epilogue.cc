@@ -1,7 +1,7 @@
-// The epilogues that carry a GELU. 24 operations per element: about what 50 products cost.
-#include "kernels/generic/gelu.h"
-
+// Epilogues that are called once per four rows instead of being part of every loop: GELU (24 operations per element,
+// what 96 products cost) and values that may not fit int32 before the clamp.
 #include "kernels/avx512vnni/epilogue.h"
+#include "kernels/generic/gelu.h"
 
 namespace fastep::avx512vnni {
 namespace {
@@ -22,9 +22,12 @@ struct ZmmOps {
   }
 };
 
+// Relu is in the lower clamp of a quantized output; here it is never a float's.
 template <Activation kActivation>
-FASTEP_INLINE F32x16 Gelu(F32x16 v) {
-  return kActivation == Activation::kGelu ? GeluErf<ZmmOps>(v) : GeluTanh<ZmmOps>(v);
+FASTEP_INLINE F32x16 Activate(F32x16 v) {
+  if constexpr (kActivation == Activation::kGelu) return GeluErf<ZmmOps>(v);
+  if constexpr (kActivation == Activation::kGeluTanh) return GeluTanh<ZmmOps>(v);
+  return v;
 }
 
 template <Activation kActivation>
@@ -32,7 +35,7 @@ void FinishFloat(const Output& o, int32_t tokens, int32_t row, const int32_t* ac
   float* out = reinterpret_cast<float*>(o.out) + static_cast<size_t>(row) * tokens;
   for (int r = 0; r < 4; ++r) {
     for (int32_t t = 0; t < tokens; t += kLanes, acc += kLanes, out += kLanes) {
-      _mm512_store_ps(out, Gelu<kActivation>(Requantize(o, row + r, Load(acc))));
+      _mm512_store_ps(out, Activate<kActivation>(Requantize(o, row + r, Load(acc))));
     }
   }
 }
@@ -41,7 +44,8 @@ template <Activation kActivation, bool kSigned>
 void FinishQuantized(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
   const F32x16 out_scale = _mm512_set1_ps(o.epilogue->out_scale);
   const F32x16 out_zero_point = _mm512_set1_ps(o.epilogue->out_zero_point);
-  const F32x16 hi = _mm512_set1_ps(static_cast<float>(o.hi));
+  // The conversion would turn what is too large into the lowest integer. What is too small may become just that.
+  const F32x16 hi = _mm512_set1_ps(static_cast<float>(o.epilogue->hi));
   const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
   uint8_t* out = o.out + static_cast<size_t>(row) * tokens;
   for (int32_t t = 0; t < tokens; t += kLanes) {
@@ -49,9 +53,11 @@ void FinishQuantized(const Output& o, int32_t tokens, int32_t row, const int32_t
     FASTEP_UNROLL
     for (int r = 0; r < 4; ++r) {
       const F32x16 v = Requantize(o, row + r, Load(acc + r * tokens + t));
-      y[r] = _mm512_fmadd_ps(Gelu<kActivation>(v), out_scale, out_zero_point);
+      constexpr bool kScaled = kActivation != Activation::kNone;
+      y[r] = kScaled ? _mm512_fmadd_ps(Activate<kActivation>(v), out_scale, out_zero_point) : v;
+      y[r] = _mm512_min_ps(y[r], hi);
     }
-    Store(out + t * 4, Quantize<kSigned>(y, hi, lo));
+    Store(out + t * 4, Quantize<kSigned>(y, lo));
   }
 }
 
@@ -64,9 +70,16 @@ void FinishAny(const Output& o, int32_t tokens, int32_t row, const int32_t* acc)
 
 }  // namespace
 
-void FinishGelu(const Output& output, int32_t tokens, int32_t row, const int32_t* acc) {
-  if (output.epilogue->activation == Activation::kGelu) return FinishAny<Activation::kGelu>(output, tokens, row, acc);
-  FinishAny<Activation::kGeluTanh>(output, tokens, row, acc);
+void FinishRare(const Output& output, int32_t tokens, int32_t row, const int32_t* acc) {
+  switch (output.epilogue->activation) {
+    case Activation::kGelu:
+      return FinishAny<Activation::kGelu>(output, tokens, row, acc);
+    case Activation::kGeluTanh:
+      return FinishAny<Activation::kGeluTanh>(output, tokens, row, acc);
+    case Activation::kNone:
+    case Activation::kRelu:
+      return FinishAny<Activation::kNone>(output, tokens, row, acc);
+  }
 }
 
 }  // namespace fastep::avx512vnni
