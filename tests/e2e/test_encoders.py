@@ -143,3 +143,31 @@ def test_default_conversion_is_as_close_to_float_as_the_source(
     report("mean error against float", errors)
     allowed = MAX_ERROR_RATIO * errors["source on stock"]
     assert all(error <= allowed for error in errors.values()), errors
+
+
+@pytest.mark.parametrize("form", ["s8", "operators"])
+def test_dropped_roundings_do_not_cost_accuracy(
+    form: str,
+    tiny_encoder: Callable[..., Any],
+    stock_session: Callable[..., Any],
+    fastep_session: Callable[..., Any],
+    report: Callable[[str, object], None],
+) -> None:
+    """These sources round every product before its bias; the default conversion does not."""
+    encoder = tiny_encoder(architecture="bert", block=(4, 1), form=form)
+    feeds = [encoder.feeds(16, 24, seed) for seed in range(INPUTS // 16)]
+    float_session = stock_session(encoder.fp32)
+    expected = np.concatenate([real_tokens(float_session, batch) for batch in feeds])
+    sessions = {
+        "source on stock": stock_session(encoder.source),
+        "provider": fastep_session(encoder.default, door="provider"),
+        "custom-ops": fastep_session(encoder.default, door="custom-ops"),
+        "stock": stock_session(encoder.default),
+    }
+    errors = {}
+    for name, session in sessions.items():
+        actual = np.concatenate([real_tokens(session, batch) for batch in feeds])
+        errors[name] = float(np.abs(actual - expected).mean())
+    report("mean error against float", errors)
+    allowed = MAX_ERROR_RATIO * errors["source on stock"]
+    assert all(error <= allowed for error in errors.values()), errors
