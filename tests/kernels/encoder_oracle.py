@@ -83,7 +83,7 @@ def centred(x: Array, by: Quantization) -> Array:
 
 def _heads(x: Array, heads: int) -> Array:
     b, s, h = x.shape
-    return x.reshape(b, s, heads, h // heads).swapaxes(1, 2)
+    return np.swapaxes(x.reshape(b, s, heads, h // heads), 1, 2)
 
 
 def attention(
