@@ -65,19 +65,19 @@ FASTEP_INLINE void MultiplyGroup(BlockStream<V, kIndexed> stream, size_t count, 
   FASTEP_UNROLL
   for (int i = R * V; i < kSets * R * V; ++i) more[i / (R * V)][i / V % R][i % V] = _mm512_setzero_si512();
   const int8_t* const end = stream.values + count * kBlockBytes;
-  if constexpr (kSets > 1) {
-    const int8_t* const sets_end = stream.values + count / kSets * kSets * kBlockBytes;
-    while (stream.values != sets_end) {
-      MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, 0), stream.values, acc);
-      FASTEP_UNROLL
-      for (int s = 1; s < kSets; ++s)
-        MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, s), stream.values + s * kBlockBytes, more[s]);
-      Advance(stream, kSets, kBlockBytes);
-    }
+  // What does not fill all sets comes first: with a loop behind the main loop, gcc 12 copies accumulators in it.
+  const int8_t* const sets_begin = stream.values + count % kSets * kBlockBytes;
+  while (kSets > 1 && stream.values != sets_begin) {
+    MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, 0), stream.values, acc);
+    Advance(stream, 1, kBlockBytes);
   }
   while (stream.values != end) {
     MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, 0), stream.values, acc);
-    Advance(stream, 1, kBlockBytes);
+    FASTEP_UNROLL
+    for (int s = 1; s < kSets; ++s) {
+      MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, s), stream.values + s * kBlockBytes, more[s]);
+    }
+    Advance(stream, kSets, kBlockBytes);
   }
   FASTEP_UNROLL
   for (int i = R * V; i < kSets * R * V; ++i) {
