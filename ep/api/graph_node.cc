@@ -14,6 +14,16 @@ std::string NameOf(Ort::ConstNode node) {
   return outputs.empty() || !outputs[0] ? "" : "producing " + outputs[0].GetName();
 }
 
+template <class T>
+std::optional<T> Single(Ort::ConstNode node, const std::string& attribute, OrtOpAttrType type) {
+  Ort::ConstOpAttr value;
+  const Ort::Status status = node.GetAttributeByName(attribute, value);
+  if (!status.IsOK() || !value || value.GetType() != type) return std::nullopt;
+  T single{};
+  Ort::ThrowOnError(value.GetValue(single).release());
+  return single;
+}
+
 }  // namespace
 
 GraphNode::GraphNode(Ort::ConstNode node)
@@ -36,6 +46,11 @@ TensorView GraphNode::Constant(size_t index) const {
   return ViewTensor(value);
 }
 
+std::string GraphNode::OutputName(size_t index) const {
+  const auto outputs = node_.GetOutputs();
+  return outputs.at(index) ? outputs[index].GetName() : "";
+}
+
 std::optional<std::vector<int64_t>> GraphNode::Ints(const std::string& attribute) const {
   Ort::ConstOpAttr value;
   const Ort::Status status = node_.GetAttributeByName(attribute, value);
@@ -43,6 +58,14 @@ std::optional<std::vector<int64_t>> GraphNode::Ints(const std::string& attribute
   std::vector<int64_t> ints;
   Ort::ThrowOnError(value.GetValueArray(ints).release());
   return ints;
+}
+
+std::optional<int64_t> GraphNode::Int(const std::string& attribute) const {
+  return Single<int64_t>(node_, attribute, ORT_OP_ATTR_INT);
+}
+
+std::optional<float> GraphNode::Float(const std::string& attribute) const {
+  return Single<float>(node_, attribute, ORT_OP_ATTR_FLOAT);
 }
 
 }  // namespace fastep

@@ -25,6 +25,8 @@ TensorView KernelNode::Constant(size_t index) const {
   return ViewTensor(value);
 }
 
+std::string KernelNode::OutputName(size_t index) const { return Ort::ConstKernelInfo(info_).GetOutputName(index); }
+
 std::optional<std::vector<int64_t>> KernelNode::Ints(const std::string& attribute) const {
   size_t size = 0;
   const Ort::Status sized(Api().KernelInfoGetAttributeArray_int64(info_, attribute.c_str(), nullptr, &size));
@@ -32,6 +34,18 @@ std::optional<std::vector<int64_t>> KernelNode::Ints(const std::string& attribut
   std::vector<int64_t> ints(size);
   Ort::ThrowOnError(Api().KernelInfoGetAttributeArray_int64(info_, attribute.c_str(), ints.data(), &size));
   return ints;
+}
+
+std::optional<int64_t> KernelNode::Int(const std::string& attribute) const {
+  int64_t value = 0;
+  const Ort::Status status(Api().KernelInfoGetAttribute_int64(info_, attribute.c_str(), &value));
+  return status.IsOK() ? std::optional<int64_t>(value) : std::nullopt;
+}
+
+std::optional<float> KernelNode::Float(const std::string& attribute) const {
+  float value = 0;
+  const Ort::Status status(Api().KernelInfoGetAttribute_float(info_, attribute.c_str(), &value));
+  return status.IsOK() ? std::optional<float>(value) : std::nullopt;
 }
 
 const OrtLogger* KernelNode::logger() const {

@@ -15,7 +15,10 @@ class KernelNode final : public NodeView {
   size_t InputCount() const override;
   InputInfo Input(size_t index) const override;
   TensorView Constant(size_t index) const override;
+  std::string OutputName(size_t index) const override;
   std::optional<std::vector<int64_t>> Ints(const std::string& attribute) const override;
+  std::optional<int64_t> Int(const std::string& attribute) const override;
+  std::optional<float> Float(const std::string& attribute) const override;
 
   const OrtLogger* logger() const;
 

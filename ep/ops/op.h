@@ -49,6 +49,8 @@ class Plan {
   virtual std::string Summary() const = 0;  // which kernel and why, for the log
 };
 
+class GraphBuilder;
+
 // One named variant of a fused op; the name alone says what it computes.
 class Op {
  public:
@@ -61,6 +63,8 @@ class Op {
   virtual void Check(const NodeView& node) const = 0;
   // Check, then read and pack the constants for `tier`. Throws Error.
   virtual std::unique_ptr<const Plan> MakePlan(const NodeView& node, Tier tier) const = 0;
+  // Check, then add the node to a plan of several; constants are read when that is built. Throws Error.
+  virtual void AddTo(GraphBuilder& builder, const NodeView& node) const = 0;
   // The shape of each output; an empty one is not known.
   virtual std::vector<std::vector<Dimension>> InferShapes(const ShapeContext& context) const = 0;
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "ops/graph_builder.h"
 #include "ops/input_rules.h"
 
 namespace fastep {
@@ -115,6 +116,12 @@ class QLinearOp final : public Op {
   std::unique_ptr<const Plan> MakePlan(const NodeView& node, Tier tier) const override {
     Check(node);
     return std::make_unique<QLinearPlan>(node.Where(), Linear::Create(ReadSpec(node), tier));
+  }
+
+  void AddTo(GraphBuilder& builder, const NodeView& node) const override {
+    Check(node);
+    const LinearSpec spec = ReadSpec(node);
+    builder.Define(node, 0, builder.plan().Linear(builder.Value(node, kX, spec.weight.k), spec));
   }
 
   std::vector<std::vector<Dimension>> InferShapes(const ShapeContext& context) const override {

@@ -3,7 +3,10 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "ops/embed_layer_norm.h"
+#include "ops/qattention.h"
 #include "ops/qlinear.h"
+#include "ops/skip_layer_norm.h"
 
 namespace fastep {
 namespace {
@@ -15,6 +18,9 @@ struct Family {
 
 constexpr Family kFamilies[] = {
     {"QLinear", AddQLinearVariants},
+    {"QAttention", AddQAttentionVariants},
+    {"SkipLayerNorm", AddSkipLayerNormVariants},
+    {"EmbedLayerNorm", AddEmbedLayerNormVariants},
 };
 
 }  // namespace

@@ -8,7 +8,16 @@
 namespace fastep {
 
 // The numbers are those of onnx.TensorProto.DataType (and of ONNXTensorElementDataType).
-enum class DataType : int { kUndefined = 0, kFloat = 1, kUint8 = 2, kInt8 = 3, kUint16 = 4 };
+enum class DataType : int {
+  kUndefined = 0,
+  kFloat = 1,
+  kUint8 = 2,
+  kInt8 = 3,
+  kUint16 = 4,
+  kInt32 = 6,
+  kInt64 = 7,
+  kBool = 9
+};
 
 using Shape = std::vector<int64_t>;  // -1: unknown
 

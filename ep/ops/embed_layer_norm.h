@@ -1,0 +1,14 @@
+// EmbedLayerNorm: y = LayerNormalization(sum of embeddings); docs/op-contract-encoder.md is the contract.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "ops/op.h"
+
+namespace fastep {
+
+// Every variant that the contract names.
+void AddEmbedLayerNormVariants(std::vector<std::unique_ptr<const Op>>& ops);
+
+}  // namespace fastep
