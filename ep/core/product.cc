@@ -5,10 +5,10 @@
 namespace fastep {
 namespace {
 
-// Bytes of weights of a pass; half of the smallest second cache of the CPUs that matter.
-constexpr int64_t kPassBytes = 512 * 1024;
+// Bytes of weights of a pass: they share a second cache of 1 or 2 MB with a tile and its outputs.
+constexpr int64_t kPassBytes = 768 * 1024;
 // Their partial sums and outputs must stay cached, too.
-constexpr int64_t kMaxPassRows = 512;
+constexpr int64_t kMaxPassRows = 1024;
 
 // Bytes of one quad of inputs in a tile.
 size_t QuadBytes(const KernelTable& kernels, RhsKind kind, int32_t tokens) {
