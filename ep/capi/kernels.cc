@@ -16,7 +16,7 @@ const KernelTable& Table(int tier) { return KernelsOf(static_cast<Tier>(tier)); 
 // gelu(x) as the product kernel of the tier computes it: rows without weights whose bias is x. rows is a multiple
 // of 16.
 void GeluOfRows(const KernelTable& table, Activation activation, const float* x, int32_t rows, float* y) {
-  const std::vector<uint32_t> group_ptr(rows / 4 + 1, 0);
+  const std::vector<uint32_t> group_ptr(rows / 4 + 2, 0);  // one past its end may be read
   const std::vector<int32_t> zeros(rows, 0);
   const std::vector<float> ones(rows, 1.0f);
   alignas(64) static const uint8_t nothing[64 * kMaxTileTokens] = {};
