@@ -63,7 +63,7 @@ int64_t lhs_tokens = 0;
 }  // namespace
 
 BenchLayer::BenchLayer(const Pattern& pattern, const Shape& shape, Tier tier)
-    : kernels_(KernelsOf(tier)), n_(shape.n), k_(shape.k) {
+    : kernels_(KernelsOf(tier)), k_(shape.k) {
   const Weights weights = MakeWeights(pattern, shape);
   profile_ = ProfileRhs(weights);
   rhs_ = std::make_unique<PackedRhs>(weights, pattern.kind, kernels_);

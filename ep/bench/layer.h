@@ -43,7 +43,7 @@ class BenchLayer {
   int32_t widest() const { return kernels_.blocking[static_cast<int>(rhs_->kind())].tile_tokens; }
 
   const KernelTable& kernels_;
-  int64_t n_, k_;
+  int64_t k_;
   RhsProfile profile_;
   std::unique_ptr<PackedRhs> rhs_;
   std::unique_ptr<EpilogueParams> epilogue_;
