@@ -85,8 +85,8 @@ def weight_shape(*values: int) -> Edit:
 
 # Edit of a good model -> what the reason says.
 DECLINED: dict[str, tuple[Edit, str]] = {
-    "unknown name": (rename_op, "expected a variant of QLinear in version 1, found an op of another name"),
-    "unknown version": (raise_version, "expected a variant of QLinear in version 1, found version 2"),
+    "unknown name": (rename_op, "expected a variant of QLinear, .* in version 1, found an op of another name"),
+    "unknown version": (raise_version, "expected a variant of QLinear, .* in version 1, found version 2"),
     "fed weight": (feed_weight, "input 3 'weight': expected a constant, found the computed or fed value 'weight0'"),
     "computed scale": (compute_scale, "input 1 'x_scale': expected a constant, found the computed .* value 'scale'"),
     "float16 x": (float16_x, "input 0 'x': expected uint8 or int8, found float16"),
