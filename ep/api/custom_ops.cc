@@ -6,7 +6,7 @@
 
 #include "api/kernel_node.h"
 #include "api/log.h"
-#include "api/node_runner.h"
+#include "api/plan_runner.h"
 #include "api/shape_inference.h"
 #include "api/status.h"
 #include "ops/registry.h"
@@ -25,18 +25,18 @@ std::shared_ptr<ArenaPool> SharedArenas() {
 }
 
 struct Kernel {
-  NodeRunner runner;
+  PlanRunner runner;
   OrtStatus* ComputeV2(OrtKernelContext* context) noexcept {
     return ToStatus([&] { runner.Run(context); });
   }
 };
 
-std::vector<size_t> RuntimeInputs(const Op& op) {
-  std::vector<size_t> indices;
+std::vector<InputSource> RuntimeInputs(const Op& op) {
+  std::vector<InputSource> sources;
   for (size_t i = 0; i < op.inputs().size(); ++i) {
-    if (op.inputs()[i].runtime) indices.push_back(i);
+    if (op.inputs()[i].runtime) sources.emplace_back(i);
   }
-  return indices;
+  return sources;
 }
 
 // Describes one Op to ONNX Runtime.
@@ -70,7 +70,7 @@ class CustomOp final : public Ort::CustomOpBase<CustomOp, Kernel, true> {
       const KernelNode node(info, op_.name());
       auto plan = op_.MakePlan(node, ChooseTier());
       Log(node.logger(), LogLevel::kDebug, node.Where() + ": " + plan->Summary());
-      *kernel = new Kernel{NodeRunner(std::move(plan), RuntimeInputs(op_), SharedArenas(), 0)};
+      *kernel = new Kernel{PlanRunner(std::move(plan), RuntimeInputs(op_), SharedArenas(), 0)};
     });
   }
 

@@ -48,7 +48,7 @@ TensorView GraphNode::Constant(size_t index) const {
 
 std::string GraphNode::OutputName(size_t index) const {
   const auto outputs = node_.GetOutputs();
-  return outputs.at(index) ? outputs[index].GetName() : "";
+  return index < outputs.size() && outputs[index] ? outputs[index].GetName() : "";
 }
 
 std::optional<std::vector<int64_t>> GraphNode::Ints(const std::string& attribute) const {

@@ -37,9 +37,15 @@ void ParseThreads(const std::string& value, ProviderOptions& options) {
   }
 }
 
-void ParseStrict(const std::string& value, ProviderOptions& options) {
-  if (value != "0" && value != "1") BadValue("strict", "0 or 1", value);
-  options.strict = value == "1";
+bool ParseFlag(const std::string& key, const std::string& value) {
+  if (value != "0" && value != "1") BadValue(key, "0 or 1", value);
+  return value == "1";
+}
+
+void ParseStrict(const std::string& value, ProviderOptions& options) { options.strict = ParseFlag("strict", value); }
+
+void ParseSkipPadding(const std::string& value, ProviderOptions& options) {
+  options.skip_padding = ParseFlag("skip_padding", value);
 }
 
 // ONNX Runtime writes the EP's name in lower case into the keys.
@@ -68,6 +74,9 @@ const std::vector<OptionDoc>& OptionDocs() {
       {"strict", "0",
        "0 or 1: with 1 a fastep node that this provider cannot run fails session creation, naming node and reason",
        ParseStrict},
+      {"skip_padding", "0",
+       "0 or 1: with 1 tokens that the attention mask marks as right padding are not computed; the values there are 0",
+       ParseSkipPadding},
   };
   return docs;
 }

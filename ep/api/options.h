@@ -16,6 +16,7 @@ struct ProviderOptions {
   std::string max_tier;
   size_t threads = 0;
   bool strict = false;
+  bool skip_padding = false;
 };
 
 struct OptionDoc {

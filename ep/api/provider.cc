@@ -1,21 +1,26 @@
 #include "api/provider.h"
 
 #include <algorithm>
+#include <deque>
+#include <utility>
 #include <vector>
 
 #include "api/graph_node.h"
 #include "api/log.h"
-#include "api/node_runner.h"
+#include "api/partition.h"
+#include "api/plan_runner.h"
 #include "api/status.h"
+#include "ops/graph_plan.h"
+#include "ops/input_rules.h"
 #include "ops/registry.h"
 
 namespace fastep {
 namespace {
 
-// One fused node of a session, as ONNX Runtime runs it. The state is the object itself: it is immutable, so concurrent
+// One subgraph of a session, as ONNX Runtime runs it. The state is the object itself: it is immutable, so concurrent
 // Runs share it.
 struct ComputeInfo final : OrtNodeComputeInfo {
-  explicit ComputeInfo(NodeRunner node_runner) : OrtNodeComputeInfo{}, runner(std::move(node_runner)) {
+  explicit ComputeInfo(PlanRunner plan_runner) : OrtNodeComputeInfo{}, runner(std::move(plan_runner)) {
     ort_version_supported = ORT_API_VERSION;
     CreateState = [](OrtNodeComputeInfo* self, OrtNodeComputeContext*, void** state) -> OrtStatus* {
       *state = self;
@@ -26,42 +31,91 @@ struct ComputeInfo final : OrtNodeComputeInfo {
       return ToStatus([&] { static_cast<ComputeInfo*>(self)->runner.Run(context); });
     };
   }
-  NodeRunner runner;
+  PlanRunner runner;
 };
 
 struct DeleteComputeInfo {
   void operator()(OrtNodeComputeInfo* info) const { delete static_cast<ComputeInfo*>(info); }
 };
 
-// Where the fused node has the runtime inputs of the op; its constants are gone, and a value used twice is there once.
-std::vector<size_t> RuntimeInputs(const NodeView& node, const Op& op, Ort::ConstNode fused) {
-  const auto fused_inputs = fused.GetInputs();
-  std::vector<size_t> indices;
-  for (size_t i = 0; i < op.inputs().size(); ++i) {
-    if (!op.inputs()[i].runtime) continue;
-    const std::string name = node.Input(i).name;
-    const auto is_it = [&](const Ort::ConstValueInfo& input) { return input && input.GetName() == name; };
-    const auto found = std::find_if(fused_inputs.begin(), fused_inputs.end(), is_it);
-    if (found == fused_inputs.end()) throw Error(node.Where() + ": the fused node lost its input '" + name + "'");
-    indices.push_back(static_cast<size_t>(found - fused_inputs.begin()));
-  }
-  return indices;
-}
-
 // A fused node without any input would have nothing to run on.
 void CheckRuntimeInputsVary(const NodeView& node, const Op& op) {
-  for (size_t i = 0; i < op.inputs().size(); ++i) {
-    if (!op.inputs()[i].runtime || !node.Input(i).constant) continue;
-    throw Error(node.Where() + ": input " + std::to_string(i) + " '" + op.inputs()[i].name +
-                "': expected a value known only when the model runs, found the initializer '" + node.Input(i).name +
-                "'; fold the node into a constant");
+  const std::vector<InputDef>& defs = op.inputs();
+  size_t constant = defs.size();
+  for (size_t i = 0; i < defs.size(); ++i) {
+    if (!defs[i].runtime) continue;
+    if (!node.Input(i).constant) return;
+    constant = i;
   }
+  throw Error(InputWhere(node, defs, constant) +
+              ": expected a value known only when the model runs, found the initializer '" + node.Input(constant).name +
+              "'; fold the node into a constant");
 }
 
 void CheckNode(const GraphNode& node) {
   const Op& op = RequireOp(node, node.version());
   op.Check(node);
   CheckRuntimeInputsVary(node, op);
+}
+
+std::vector<std::string> Names(const std::vector<Ort::ConstValueInfo>& values) {
+  std::vector<std::string> names;
+  for (const Ort::ConstValueInfo& value : values) names.push_back(value ? value.GetName() : "");
+  return names;
+}
+
+// What Partition needs to know of a node that it may or may not claim.
+PartitionNode Describe(Ort::ConstNode node) {
+  PartitionNode described;
+  const Op* op = node.GetDomain() == kDomain ? FindOp(node.GetOperatorType()) : nullptr;
+  for (const std::string& name : Names(node.GetInputs())) {
+    const size_t i = described.inputs.size();
+    const bool joins = op != nullptr && i < op->inputs().size() && op->inputs()[i].runtime && !op->inputs()[i].external;
+    described.inputs.push_back({name, joins});
+  }
+  for (const std::string& name : Names(node.GetImplicitInputs())) described.inputs.push_back({name, false});
+  described.outputs = Names(node.GetOutputs());
+  return described;
+}
+
+TensorView FindConstant(const std::string& name, const std::vector<const NodeView*>& nodes) {
+  for (const NodeView* node : nodes) {
+    for (size_t i = 0; i < node->InputCount(); ++i) {
+      const InputInfo info = node->Input(i);
+      if (info.constant && info.name == name) return node->Constant(i);
+    }
+  }
+  throw Error(nodes.front()->Where() + ": the fused node lost the input '" + name + "' of its subgraph");
+}
+
+// Where the fused node has the inputs of its plan: its constants are gone, and a value used twice is there once.
+std::vector<InputSource> FindSources(const std::vector<std::string>& inputs, const std::vector<const NodeView*>& nodes,
+                                     Ort::ConstNode fused) {
+  const std::vector<std::string> given = Names(fused.GetInputs());
+  std::vector<InputSource> sources;
+  for (const std::string& name : inputs) {
+    const auto found = std::find(given.begin(), given.end(), name);
+    if (found != given.end()) {
+      sources.emplace_back(static_cast<size_t>(found - given.begin()));
+    } else {
+      sources.emplace_back(FindConstant(name, nodes));
+    }
+  }
+  return sources;
+}
+
+// One node in its own form, where it has one and all of its outputs are there to be written; else a plan.
+GraphPlan MakePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
+                   const GraphPlanOptions& options) {
+  const NodeView& first = *nodes.front();
+  const Op& op = RequireOp(first, kOpVersion);
+  const bool own_form = !op.CanJoin(first) || (op.outputs().size() == 1 && !options.skip_padding);
+  if (nodes.size() > 1 || !own_form) return MakeGraphPlan(nodes, outputs, options);
+  GraphPlan made{op.MakePlan(first, options.tier), {}};
+  for (size_t i = 0; i < op.inputs().size(); ++i) {
+    if (op.inputs()[i].runtime) made.inputs.push_back(first.Input(i).name);
+  }
+  return made;
 }
 
 }  // namespace
@@ -86,7 +140,7 @@ Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger) : OrtE
       std::vector<std::unique_ptr<OrtNodeComputeInfo, DeleteComputeInfo>> compiled;  // freed if a later node fails
       for (size_t i = 0; i < count; ++i) {
         compiled.emplace_back(
-            static_cast<Provider*>(self)->CompileNode(Ort::ConstGraph(graphs[i]), Ort::ConstNode(fused_nodes[i])));
+            static_cast<Provider*>(self)->CompileGroup(Ort::ConstGraph(graphs[i]), Ort::ConstNode(fused_nodes[i])));
       }
       for (size_t i = 0; i < count; ++i) infos[i] = compiled[i].release();
     });
@@ -106,24 +160,34 @@ Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger) : OrtE
 // is claimed here, too, and found again by Compile.
 void Provider::ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support) {
   const bool claim_all = options_.strict || !bad_options_.empty();
+  const std::vector<Ort::ConstNode> nodes = graph.GetNodes();
+  std::vector<PartitionNode> described;
   size_t total = 0, claimed = 0;
-  for (const Ort::ConstNode& node : graph.GetNodes()) {
+  for (const Ort::ConstNode& node : nodes) {
+    described.push_back(Describe(node));
     if (node.GetDomain() != kDomain) continue;
     ++total;
     const std::string reason = Refusal(node);
     if (!reason.empty()) ReportRefusal(reason);
     if (!reason.empty() && !claim_all) continue;
-    const OrtNode* one = node;
-    OrtNodeFusionOptions fusion{};
-    fusion.ort_version_supported = ORT_API_VERSION;
-    fusion.drop_constant_initializers = true;  // the packed copy replaces them
-    Ort::ThrowOnError(EpApi().EpGraphSupportInfo_AddNodesToFuse(support, &one, 1, &fusion));
+    const GraphNode view(node);
+    described.back().claimed = true;
+    described.back().can_join = reason.empty() && RequireOp(view, view.version()).CanJoin(view);
     ++claimed;
   }
   if (total == 0) return;
+  const std::vector<std::vector<size_t>> groups = Partition(described);
+  for (const std::vector<size_t>& group : groups) {
+    std::vector<const OrtNode*> members;
+    for (const size_t i : group) members.push_back(nodes[i]);
+    OrtNodeFusionOptions fusion{};
+    fusion.ort_version_supported = ORT_API_VERSION;
+    fusion.drop_constant_initializers = true;  // the packed copy replaces them
+    Ort::ThrowOnError(EpApi().EpGraphSupportInfo_AddNodesToFuse(support, members.data(), members.size(), &fusion));
+  }
   Log(logger_, LogLevel::kInfo,
       "takes " + std::to_string(claimed) + " of " + std::to_string(total) + " fastep nodes, tier " +
-          std::string(TierName(tier_)));
+          std::string(TierName(tier_)) + ", subgraphs: " + std::to_string(groups.size()));
 }
 
 std::string Provider::Refusal(Ort::ConstNode node) const {
@@ -147,17 +211,21 @@ void Provider::ReportRefusal(const std::string& reason) {
   }
 }
 
-OrtNodeComputeInfo* Provider::CompileNode(Ort::ConstGraph graph, Ort::ConstNode fused) const {
+OrtNodeComputeInfo* Provider::CompileGroup(Ort::ConstGraph graph, Ort::ConstNode fused) const {
   if (!bad_options_.empty()) throw Error(bad_options_);
-  const auto nodes = graph.GetNodes();
-  if (nodes.size() != 1) throw Error("expected one fastep node to compile, found " + std::to_string(nodes.size()));
-  const std::string reason = Refusal(nodes[0]);
-  if (!reason.empty()) throw Error(reason + " (or set the option strict to 0: ONNX Runtime then runs the node)");
-  const GraphNode node(nodes[0]);
-  const Op& op = RequireOp(node, node.version());
-  auto plan = op.MakePlan(node, tier_);
-  Log(logger_, LogLevel::kDebug, node.Where() + ": " + plan->Summary());
-  return new ComputeInfo(NodeRunner(std::move(plan), RuntimeInputs(node, op, fused), arenas_, options_.threads));
+  std::deque<GraphNode> views;
+  std::vector<const NodeView*> nodes;
+  for (const Ort::ConstNode& node : graph.GetNodes()) {
+    const std::string reason = Refusal(node);
+    if (!reason.empty()) throw Error(reason + " (or set the option strict to 0: ONNX Runtime then runs the node)");
+    nodes.push_back(&views.emplace_back(node));
+  }
+  if (nodes.empty()) throw Error("expected fastep nodes to compile, found none");
+  GraphPlan made = MakePlan(nodes, Names(fused.GetOutputs()), {tier_, options_.skip_padding});
+  const std::string more = nodes.size() == 1 ? "" : " and " + std::to_string(nodes.size() - 1) + " more";
+  Log(logger_, LogLevel::kDebug, nodes[0]->Where() + more + ": " + made.plan->Summary());
+  return new ComputeInfo(
+      PlanRunner(std::move(made.plan), FindSources(made.inputs, nodes, fused), arenas_, options_.threads));
 }
 
 }  // namespace fastep

@@ -1,4 +1,5 @@
-// The execution provider of one session: takes fastep nodes, packs their weights, runs them.
+// The execution provider of one session: takes fastep nodes, compiles each connected run of
+// them to a plan, runs the plans.
 #pragma once
 
 #include <memory>
@@ -21,7 +22,7 @@ class Provider final : public OrtEp {
  private:
   // What ONNX Runtime calls through OrtEp; they throw, the pointers set in the constructor do not.
   void ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support);
-  OrtNodeComputeInfo* CompileNode(Ort::ConstGraph graph, Ort::ConstNode fused) const;
+  OrtNodeComputeInfo* CompileGroup(Ort::ConstGraph graph, Ort::ConstNode fused) const;
 
   // Why a fastep node cannot be run; empty: it can.
   std::string Refusal(Ort::ConstNode node) const;

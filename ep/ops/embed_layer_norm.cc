@@ -28,7 +28,7 @@ struct Variant {
     static const char* const kTables[] = {"word", "position", "type"};
     const std::vector<DataType> int8 = {DataType::kUint8, DataType::kInt8};
     std::vector<InputDef> inputs;
-    for (size_t i = 0; i < tables(); ++i) inputs.push_back({kIds[i], {DataType::kInt64}, true});
+    for (size_t i = 0; i < tables(); ++i) inputs.push_back({kIds[i], {DataType::kInt64}, true, true});
     for (size_t i = 0; i < tables(); ++i) {
       const std::string name = kTables[i];
       inputs.push_back({name, quantized ? int8 : std::vector<DataType>{DataType::kFloat}});

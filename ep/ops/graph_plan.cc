@@ -67,15 +67,17 @@ class CompiledPlan final : public Plan {
 
 }  // namespace
 
-GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs, Tier tier) {
+GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
+                        const GraphPlanOptions& options) {
   GraphBuilder builder;
   for (const NodeView* node : nodes) RequireOp(*node, kOpVersion).AddTo(builder, *node);
   for (const std::string& name : outputs) builder.Output(name);
+  if (options.skip_padding && builder.masks().size() == 1) builder.plan().SkipPadding(builder.masks()[0]);
   std::vector<size_t> order;
   for (size_t i = 0; i < builder.inputs().size(); ++i) order.push_back(i);
   std::string where = nodes.front()->Where();
   if (nodes.size() > 1) where += " and " + std::to_string(nodes.size() - 1) + " more";
-  return {std::make_unique<CompiledPlan>(where, builder.plan().Build(tier), order), builder.inputs()};
+  return {std::make_unique<CompiledPlan>(where, builder.plan().Build(options.tier), order), builder.inputs()};
 }
 
 std::unique_ptr<const Plan> MakeNodePlan(const Op& op, const NodeView& node, Tier tier) {

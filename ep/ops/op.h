@@ -27,6 +27,7 @@ struct InputDef {
   std::string name;
   std::vector<DataType> types;  // any of these
   bool runtime = false;         // otherwise it must be a constant initializer
+  bool external = false;        // ids, masks: no node of the same plan may compute it
 };
 
 // What shape inference knows of a node.
@@ -65,6 +66,8 @@ class Op {
   virtual std::unique_ptr<const Plan> MakePlan(const NodeView& node, Tier tier) const = 0;
   // Check, then add the node to a plan of several; constants are read when that is built. Throws Error.
   virtual void AddTo(GraphBuilder& builder, const NodeView& node) const = 0;
+  // True if the checked node can be part of a plan of several. As cheap as Check.
+  virtual bool CanJoin(const NodeView& /*node*/) const { return true; }
   // The shape of each output; an empty one is not known.
   virtual std::vector<std::vector<Dimension>> InferShapes(const ShapeContext& context) const = 0;
 };

@@ -35,9 +35,9 @@ struct Variant {
       inputs.push_back({std::string(name) + "_zero_point", int8});
     }
     if (hiding == Hiding::kMask) {
-      inputs.push_back({"mask", {DataType::kInt64, DataType::kInt32, DataType::kBool, DataType::kFloat}, true});
+      inputs.push_back({"mask", {DataType::kInt64, DataType::kInt32, DataType::kBool, DataType::kFloat}, true, true});
     } else if (hiding == Hiding::kBias) {
-      inputs.push_back({"mask", {DataType::kFloat}, true});
+      inputs.push_back({"mask", {DataType::kFloat}, true, true});
     }
     if (y_type == ElementType::kF32) return inputs;
     inputs.push_back({"y_scale", {DataType::kFloat}});

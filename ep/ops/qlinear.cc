@@ -16,6 +16,10 @@ constexpr const char* kWeightShape = "weight_shape";
 // Positions that do not depend on the variant; those behind the weight are counted by Layout.
 constexpr size_t kX = 0, kXScale = 1, kXZeroPoint = 2, kWeight = 3, kGaps = 4;
 
+// 3 * 255 * 128 * K < 2^31: so sums of products fit int32 whatever the weights are, which plans need. Larger ones may
+// fit, too, but that takes the weights to tell.
+constexpr int64_t kMaxPlanK = 16384;
+
 struct Layout {
   explicit Layout(const QLinearVariant& variant)
       : w_scale(variant.sparse ? 5 : 4),
@@ -117,6 +121,8 @@ class QLinearOp final : public Op {
     Check(node);
     return std::make_unique<QLinearPlan>(node.Where(), Linear::Create(ReadSpec(node), tier));
   }
+
+  bool CanJoin(const NodeView& node) const override { return ReadWeightShape(node).k <= kMaxPlanK; }
 
   void AddTo(GraphBuilder& builder, const NodeView& node) const override {
     Check(node);

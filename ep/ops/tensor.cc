@@ -25,4 +25,18 @@ int64_t ElementCount(const Shape& shape) {
   return count;
 }
 
+size_t ElementBytes(DataType type) {
+  switch (type) {
+    case DataType::kInt64:
+      return 8;
+    case DataType::kFloat:
+    case DataType::kInt32:
+      return 4;
+    case DataType::kUint16:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
 }  // namespace fastep

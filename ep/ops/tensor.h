@@ -35,5 +35,6 @@ struct TensorView {
 std::string DataTypeName(DataType type);    // "float32", "uint8", ...; also for types that no op takes
 std::string ShapeText(const Shape& shape);  // "[2, ?, 64]"
 int64_t ElementCount(const Shape& shape);   // product of the dimensions
+size_t ElementBytes(DataType type);         // of the types above
 
 }  // namespace fastep
