@@ -250,7 +250,8 @@ struct KernelTable {
   EncoderKernels encoder = {};
 };
 
-constexpr int RowsPerGroup(RhsKind kind) {
+// Always inline: an emitted copy would be shared by all tiers.
+[[gnu::always_inline]] constexpr int RowsPerGroup(RhsKind kind) {
   return kind == RhsKind::kDense ? 8
          : kind == RhsKind::k1x4 ? 1
          : kind == RhsKind::k2x4 ? 2
