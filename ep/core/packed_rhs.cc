@@ -21,29 +21,6 @@ bool AnyNonZero(const Weights& weights, int64_t row, int count, int64_t k0, int6
   return false;
 }
 
-// The order in which the blocks of a row group are stored, and so read: quads by (quad - row) mod 16.
-//
-// A load waits for an older store to the same place of a 4 KB page, although it is not the same address ("4K
-// aliasing"). Row r of a tile's 32-bit output and quad q of the tile are at r * 4 * tokens and q * 4 * tokens, so while
-// the rows before `row` are being stored, quads just below `row`, modulo the 16 or more that fill a page, would wait.
-// They come last here.
-class QuadOrder {
- public:
-  QuadOrder(int64_t begin, int64_t end) : begin_(begin), end_(end) {}
-
-  template <class Visit>
-  void ForEach(int64_t row, const Visit& visit) const {
-    for (int64_t phase = 0; phase < kPageQuads; ++phase) {
-      const int64_t first = begin_ + (((row + phase - begin_) % kPageQuads) + kPageQuads) % kPageQuads;
-      for (int64_t q = first; q < end_; q += kPageQuads) visit(q);
-    }
-  }
-
- private:
-  static constexpr int64_t kPageQuads = 16;  // in 4 KB, of 64 tokens
-  int64_t begin_, end_;
-};
-
 }  // namespace
 
 PackedRhs::PackedRhs(const Weights& weights, RhsKind kind, const KernelTable& kernels)
@@ -125,15 +102,14 @@ void PackedRhs::PackDense(const Weights& weights) {
 void PackedRhs::PackQuadBlocks(const Weights& weights) {
   const int rows = RowsPerGroup(kind_);
   for (int32_t b = 0; b < k_blocks_; ++b) {
-    const QuadOrder order(QuadBegin(b), QuadBegin(b + 1));
     for (int32_t row = 0; row < rows_; row += rows) {
       group_ptr_.push_back(static_cast<uint32_t>(blocks_));
-      order.ForEach(row, [&](int64_t q) {
-        if (!AnyNonZero(weights, row, rows, 4 * q, 4 * q + 4)) return;
+      for (int64_t q = QuadBegin(b); q < QuadBegin(b + 1); ++q) {
+        if (!AnyNonZero(weights, row, rows, 4 * q, 4 * q + 4)) continue;
         const int64_t inputs[] = {4 * q, 4 * q + 1, 4 * q + 2, 4 * q + 3};
         AppendValues(weights, row, rows, inputs);
         index_.push_back(static_cast<uint16_t>((q - QuadBegin(b)) * kQuadIndexStep));
-      });
+      }
     }
     group_ptr_.push_back(static_cast<uint32_t>(blocks_));
   }
@@ -143,16 +119,15 @@ void PackedRhs::PackGatherBlocks(const Weights& weights) {
   const int rows = RowsPerGroup(kind_);
   std::vector<int64_t> kept;
   for (int32_t b = 0; b < k_blocks_; ++b) {
-    const QuadOrder order(QuadBegin(b), QuadBegin(b + 1));
+    const int64_t begin = int64_t{QuadBegin(b)} * 4;
+    const int64_t end = std::min<int64_t>(weights.k, int64_t{QuadBegin(b + 1)} * 4);
     for (int32_t row = 0; row < rows_; row += rows) {
       group_ptr_.push_back(static_cast<uint32_t>(blocks_));
       kept.clear();
-      order.ForEach(row, [&](int64_t q) {
-        for (int64_t k = 4 * q; k < 4 * q + 4; ++k) {
-          if (AnyNonZero(weights, row, rows, k, k + 1)) kept.push_back(k);
-        }
-      });
-      AppendGathered(weights, row, int64_t{QuadBegin(b)} * 4, kept);
+      for (int64_t k = begin; k < end; ++k) {
+        if (AnyNonZero(weights, row, rows, k, k + 1)) kept.push_back(k);
+      }
+      AppendGathered(weights, row, begin, kept);
     }
     group_ptr_.push_back(static_cast<uint32_t>(blocks_));
   }
