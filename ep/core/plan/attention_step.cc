@@ -11,6 +11,8 @@ namespace {
 int32_t AsUnsigned(const Quantization& x) { return x.zero_point + (x.type == ElementType::kS8 ? 128 : 0); }
 
 constexpr double kLog2E = 1.4426950408889634;
+// The weighted mean of v is below 256; times this, and moved by a zero point, it is still below 2^31.
+constexpr float kBoundedScale = 4e6f;
 
 // One dense product of all rows of a packed rhs.
 void MultiplyDense(const KernelTable& kernels, const uint8_t* lhs, int32_t tokens, const void* values, int32_t k_quads,
@@ -268,6 +270,7 @@ Epilogue AttentionStep::OutputEpilogue(const RunContext& run, const Slot& slot) 
   epilogue.rhs_zero_point = v_zero_point_.empty() ? nullptr : v_zero_point_.data();
   epilogue.token_sum = slot.row_sum;
   if (Fused(run)) epilogue.token_scale = slot.token_scale;
+  epilogue.bounded = out_scale_ < kBoundedScale;
   return epilogue;
 }
 

@@ -6,8 +6,8 @@
 
 namespace fastep::avx512vnni {
 
-// kRare: what is not worth a copy in every loop, GELU before all.
-enum class Ending { kPartial, kI32, kU8, kS8, kF32, kRare };
+// kRare: what is not worth a copy in every loop, GELU before all. kTokenU8: attention's output, dense products only.
+enum class Ending { kPartial, kI32, kU8, kS8, kF32, kResidual, kTokenU8, kRare };
 
 // A call's epilogue as the loops need it: everything in locals, so that it stays in registers.
 struct Output {
@@ -27,25 +27,34 @@ void FinishRare(const Output& output, int32_t tokens, int32_t row, const int32_t
 
 namespace {
 
-FASTEP_INLINE Ending EndingOf(const ProductArgs& args) {
+FASTEP_INLINE Ending EndingOf(const ProductArgs& args, bool dense) {
   const Epilogue& e = *args.epilogue;
   if (!args.last) return Ending::kPartial;
   if (e.kind == OutputKind::kInt32) return Ending::kI32;
   if (e.activation == Activation::kGelu || e.activation == Activation::kGeluTanh) return Ending::kRare;
+  if (e.token_scale != nullptr) {
+    return dense && e.kind == OutputKind::kQuantU8 && e.bounded ? Ending::kTokenU8 : Ending::kRare;
+  }
+  if (e.kind == OutputKind::kResidual) return Ending::kResidual;
   if (e.kind == OutputKind::kFloat) return Ending::kF32;
   if (!e.bounded) return Ending::kRare;
   return e.kind == OutputKind::kQuantU8 ? Ending::kU8 : Ending::kS8;
 }
 
-FASTEP_INLINE Output OutputOf(const ProductArgs& args, int rows_per_group) {
+FASTEP_INLINE Output OutputOf(const ProductArgs& args, int rows_per_group, bool dense) {
   const Epilogue& e = *args.epilogue;
   const size_t row = static_cast<size_t>(args.group_begin) * rows_per_group;
   const bool zero_points = args.last && e.rhs_zero_point != nullptr;
-  return {EndingOf(args), args.first ? e.acc_init + row : args.partial,
-          !args.first,    static_cast<uint8_t*>(args.last ? args.out : args.partial),
-          e.scale + row,  e.bias + row,
-          e.lo,           zero_points ? e.rhs_zero_point + row : nullptr,
-          e.token_sum,    &e};
+  return {EndingOf(args, dense),
+          args.first ? e.acc_init + row : args.partial,
+          !args.first,
+          static_cast<uint8_t*>(args.last ? args.out : args.partial),
+          e.scale + row,
+          e.bias + row,
+          e.lo,
+          zero_points ? e.rhs_zero_point + row : nullptr,
+          e.token_sum,
+          &e};
 }
 
 // [4 rows][16 tokens] of int32 to one vector [16 tokens][4 rows] of bytes, saturated.
@@ -73,7 +82,13 @@ FASTEP_INLINE F32x16 Requantize(const Output& o, int32_t row, I32x16 acc) {
   return _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), BroadcastF32(o.scale + row), BroadcastF32(o.bias + row));
 }
 
-template <bool kSigned, int V>
+FASTEP_INLINE F32x16 RequantizeByToken(const Output& o, int32_t row, int32_t token, I32x16 acc) {
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_load_ps(o.epilogue->token_scale + token),
+                         BroadcastF32(o.bias + row));
+}
+
+// kByToken: one factor per token, attention's normalization.
+template <bool kSigned, bool kByToken, int V>
 FASTEP_INLINE void StoreQuantized(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
   const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
   uint8_t* out = o.out + static_cast<size_t>(row) * (kLanes * V);
@@ -81,7 +96,9 @@ FASTEP_INLINE void StoreQuantized(const Output& o, int32_t row, const I32x16 (&a
   for (int v = 0; v < V; ++v) {
     F32x16 y[4];
     FASTEP_UNROLL
-    for (int r = 0; r < 4; ++r) y[r] = Requantize(o, row + r, acc[r][v]);
+    for (int r = 0; r < 4; ++r) {
+      y[r] = kByToken ? RequantizeByToken(o, row + r, v * kLanes, acc[r][v]) : Requantize(o, row + r, acc[r][v]);
+    }
     Store(out + v * 64, Quantize<kSigned>(y, lo));
   }
 }
@@ -95,6 +112,17 @@ FASTEP_INLINE void StoreF32(const Output& o, int32_t row, const I32x16 (&acc)[4]
   for (int i = 0; i < 4 * V; ++i) {
     const F32x16 y = _mm512_max_ps(Requantize(o, row + i / V, acc[i / V][i % V]), lo);
     Store(out + i * 64, _mm512_castps_si512(y));
+  }
+}
+
+// Added to what is there.
+template <int V>
+FASTEP_INLINE void StoreResidual(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
+  auto* out = reinterpret_cast<float*>(o.out) + static_cast<size_t>(row) * (kLanes * V);
+  FASTEP_UNROLL
+  for (int i = 0; i < 4 * V; ++i) {
+    const F32x16 y = Requantize(o, row + i / V, acc[i / V][i % V]);
+    _mm512_store_ps(out + i * kLanes, _mm512_add_ps(_mm512_load_ps(out + i * kLanes), y));
   }
 }
 
@@ -131,19 +159,24 @@ FASTEP_INLINE void Begin(const Output& o, int32_t row, I32x16 (&acc)[R][V]) {
 }
 
 // Four rows, `row` (a multiple of 4) and the next, of which this K-block is done.
-template <bool kZeroPoints, int V>
+template <bool kDense, int V>
 FASTEP_INLINE void Finish(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
-  if (kZeroPoints && o.rhs_zero_point != nullptr) SubtractZeroPoints<V>(o, row, acc);
+  if (kDense && o.rhs_zero_point != nullptr) SubtractZeroPoints<V>(o, row, acc);
   switch (o.ending) {
     case Ending::kPartial:
     case Ending::kI32:
       return StoreI32<V>(o.out, row, acc);
     case Ending::kU8:
-      return StoreQuantized<false, V>(o, row, acc);
+      return StoreQuantized<false, false, V>(o, row, acc);
     case Ending::kS8:
-      return StoreQuantized<true, V>(o, row, acc);
+      return StoreQuantized<true, false, V>(o, row, acc);
     case Ending::kF32:
       return StoreF32<V>(o, row, acc);
+    case Ending::kResidual:
+      return StoreResidual<V>(o, row, acc);
+    case Ending::kTokenU8:
+      if constexpr (kDense) return StoreQuantized<false, true, V>(o, row, acc);
+      return;
     case Ending::kRare: {
       alignas(64) uint8_t memory[4 * 64 * V];
       StoreI32<V>(memory, 0, acc);

@@ -39,7 +39,7 @@ FASTEP_INLINE void MultiplyBlock(const uint8_t* lhs, const uint16_t* index, cons
 
 template <int V>
 void ProductOfWidth(const ProductArgs& args) {
-  const Output output = OutputOf(args, 4);
+  const Output output = OutputOf(args, 4, false);
   const uint32_t* group_ptr = args.rhs.group_ptr + args.group_begin;
   const uint16_t* index = args.rhs.index + size_t{*group_ptr} * 4;
   const auto* values = static_cast<const int8_t*>(args.rhs.values) + size_t{*group_ptr} * 16;

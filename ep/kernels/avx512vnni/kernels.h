@@ -19,6 +19,16 @@ void PackPlanar(const uint8_t* x, size_t stride_bytes, int32_t m, int32_t k, int
 void UnpackQuad(const uint8_t* tile, int32_t rows, int32_t m, int32_t tokens, uint8_t* y, size_t stride_bytes);
 void UnpackF32(const float* tile, int32_t rows, int32_t m, int32_t tokens, float* y, size_t stride_bytes);
 
+void PackF32(const float* x, size_t stride_bytes, int32_t rows, int32_t m, int32_t tokens, float* tile);
+void PlanarFromQuad(const uint8_t* tile, int32_t quads, int32_t tokens, uint8_t* out);
+
+void LayerNormStats(const float* x, float* z, int32_t rows, int32_t tokens, float* stats);
+void LayerNorm(const LayerNormArgs* args);
+void Embed(const EmbedArgs* args);
+void PackKeys(const KeyRun* run);
+void PackValues(const KeyRun* run);
+void Softmax(const SoftmaxArgs* args);
+
 // Bytes per input of a planar tile; the order inside stands in pack.cc.
 constexpr int kPlanarRowBytes = 64;
 

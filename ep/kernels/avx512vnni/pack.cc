@@ -37,17 +37,27 @@ FASTEP_INLINE void PackSquare(const Source& source, int32_t token, int32_t quad,
 
 // One quad of 64 tokens to four planar rows. Row c, 128-bit lane L, word v: input c of tokens 16 v + 4 L .. + 3, the
 // order that the interleave of gather_product.cc turns back.
+// The quad may be narrower, of V vectors; what is missing is 0.
+template <int V>
 FASTEP_INLINE void StorePlanarRows(const uint8_t* quad, uint8_t* out) {
   const __m512i transpose = _mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400);
   __m512i v[4];
   FASTEP_UNROLL
-  for (int i = 0; i < 4; ++i) v[i] = _mm512_shuffle_epi8(Load(quad + 64 * i), transpose);
+  for (int i = 0; i < 4; ++i) {
+    v[i] = i < V ? _mm512_shuffle_epi8(Load(quad + 64 * i), transpose) : _mm512_setzero_si512();
+  }
   const __m512i lo01 = _mm512_unpacklo_epi32(v[0], v[1]), hi01 = _mm512_unpackhi_epi32(v[0], v[1]);
   const __m512i lo23 = _mm512_unpacklo_epi32(v[2], v[3]), hi23 = _mm512_unpackhi_epi32(v[2], v[3]);
   Store(out, _mm512_unpacklo_epi64(lo01, lo23));
   Store(out + kPlanarRowBytes, _mm512_unpackhi_epi64(lo01, lo23));
   Store(out + 2 * kPlanarRowBytes, _mm512_unpacklo_epi64(hi01, hi23));
   Store(out + 3 * kPlanarRowBytes, _mm512_unpackhi_epi64(hi01, hi23));
+}
+
+template <int V>
+void PlanarFromQuadOfWidth(const uint8_t* tile, int32_t quads, uint8_t* out) {
+  for (int32_t q = 0; q < quads; ++q)
+    StorePlanarRows<V>(tile + size_t(q) * (64 * V), out + size_t(q) * 4 * kPlanarRowBytes);
 }
 
 }  // namespace
@@ -75,8 +85,21 @@ void PackPlanar(const uint8_t* x, size_t stride_bytes, int32_t m, int32_t k, int
       PackSquare(source, token, quad, quad_end, kQuadStride, quads + token * 4);
     }
     for (int32_t q = 0; q < kChunkQuads && quad + q < quad_end; ++q, out += 4 * kPlanarRowBytes) {
-      StorePlanarRows(quads + q * kQuadStride, out);
+      StorePlanarRows<4>(quads + q * kQuadStride, out);
     }
+  }
+}
+
+void PlanarFromQuad(const uint8_t* tile, int32_t quads, int32_t tokens, uint8_t* out) {
+  switch (tokens / kLanes) {
+    case 1:
+      return PlanarFromQuadOfWidth<1>(tile, quads, out);
+    case 2:
+      return PlanarFromQuadOfWidth<2>(tile, quads, out);
+    case 3:
+      return PlanarFromQuadOfWidth<3>(tile, quads, out);
+    default:
+      return PlanarFromQuadOfWidth<4>(tile, quads, out);
   }
 }
 
@@ -115,6 +138,27 @@ void UnpackF32(const float* tile, int32_t rows, int32_t m, int32_t tokens, float
       for (int t = 0; t < 16; ++t) {
         if (token + t < m)
           _mm512_mask_storeu_epi32(bytes + (token + t) * stride_bytes + size_t(row) * 4, columns, r[t]);
+      }
+    }
+  }
+}
+
+void PackF32(const float* x, size_t stride_bytes, int32_t rows, int32_t m, int32_t tokens, float* tile) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(x);
+  for (int32_t row = 0; row < rows; row += 16) {
+    const __mmask16 columns = LowBits16(rows - row);
+    for (int32_t token = 0; token < tokens; token += 16) {
+      __m512i r[16];
+      FASTEP_UNROLL
+      for (int t = 0; t < 16; ++t) {
+        r[t] = _mm512_setzero_si512();
+        if (token + t < m)
+          r[t] = _mm512_maskz_loadu_epi32(columns, bytes + (token + t) * stride_bytes + size_t(row) * 4);
+      }
+      Transpose16x16(r);
+      FASTEP_UNROLL
+      for (int i = 0; i < 16; ++i) {
+        if (row + i < rows) Store(tile + size_t(row + i) * tokens + token, r[i]);
       }
     }
   }

@@ -14,14 +14,14 @@ FASTEP_INLINE BlockStream<V, kKind != RhsKind::kDense> StreamOf(const ProductArg
 }
 
 // The rows of `acc` are finished four at a time, a quad of outputs.
-template <bool kZeroPoints, int kPasses, int kRows, int V>
+template <bool kDense, int kPasses, int kRows, int V>
 FASTEP_INLINE void FinishAll(const Output& output, int32_t row, I32x16 (&acc)[kPasses][kRows][V]) {
   FASTEP_UNROLL
   for (int i = 0; i < kPasses * kRows; i += 4) {
     I32x16 four[4][V];
     FASTEP_UNROLL
     for (int j = 0; j < 4 * V; ++j) four[j / V][j % V] = acc[(i + j / V) / kRows][(i + j / V) % kRows][j % V];
-    Finish<kZeroPoints, V>(output, row + i, four);
+    Finish<kDense, V>(output, row + i, four);
   }
 }
 
@@ -35,7 +35,7 @@ void ProductOfWidth(const ProductArgs& args) {
   constexpr int kGroupRows = RowsPerGroup(kKind);
   constexpr int kRows = kGroupRows == 8 && V == 4 ? 4 : kGroupRows;  // in one pass over the blocks of a group
   constexpr int kPasses = kRows < 4 ? 4 / kRows : 1;                 // for a quad of outputs
-  const Output output = OutputOf(args, kGroupRows);
+  const Output output = OutputOf(args, kGroupRows, !kIndexed);
   const int32_t rows = (args.group_end - args.group_begin) * kGroupRows;
   const uint32_t* group_ptr = kIndexed ? args.rhs.group_ptr + args.group_begin : nullptr;
   auto stream = StreamOf<kKind, V>(

@@ -30,12 +30,18 @@ FASTEP_INLINE F32x16 Activate(F32x16 v) {
   return v;
 }
 
+// fma(acc, scale, bias), the scale of the row or of the tokens.
+FASTEP_INLINE F32x16 Scaled(const Output& o, int32_t row, int32_t token, const int32_t* acc) {
+  if (o.epilogue->token_scale != nullptr) return RequantizeByToken(o, row, token, Load(acc));
+  return Requantize(o, row, Load(acc));
+}
+
 template <Activation kActivation>
 void FinishFloat(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
   float* out = reinterpret_cast<float*>(o.out) + static_cast<size_t>(row) * tokens;
   for (int r = 0; r < 4; ++r) {
     for (int32_t t = 0; t < tokens; t += kLanes, acc += kLanes, out += kLanes) {
-      _mm512_store_ps(out, Activate<kActivation>(Requantize(o, row + r, Load(acc))));
+      _mm512_store_ps(out, Activate<kActivation>(Scaled(o, row + r, t, acc)));
     }
   }
 }
@@ -52,7 +58,7 @@ void FinishQuantized(const Output& o, int32_t tokens, int32_t row, const int32_t
     F32x16 y[4];
     FASTEP_UNROLL
     for (int r = 0; r < 4; ++r) {
-      const F32x16 v = Requantize(o, row + r, Load(acc + r * tokens + t));
+      const F32x16 v = Scaled(o, row + r, t, acc + r * tokens + t);
       constexpr bool kScaled = kActivation != Activation::kNone;
       y[r] = kScaled ? _mm512_fmadd_ps(Activate<kActivation>(v), out_scale, out_zero_point) : v;
       y[r] = _mm512_min_ps(y[r], hi);

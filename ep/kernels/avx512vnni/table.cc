@@ -20,6 +20,8 @@ constexpr KernelTable kTable = {
     PackPlanar,
     UnpackQuad,
     UnpackF32,
+    kResidualEpilogue | kTokenScaleEpilogue,
+    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys, PackValues, Softmax},
 };
 
 }  // namespace

@@ -1,0 +1,183 @@
+// LayerNorm and embeddings: everything vertical, a lane is a token.
+#include "kernels/avx512vnni/epilogue.h"
+#include "kernels/avx512vnni/kernels.h"
+#include "kernels/avx512vnni/transpose.h"
+
+namespace fastep::avx512vnni {
+namespace {
+
+// One run of `count` rows of 16 V tokens. Sums wait 4 cycles for the one before: V of them wait together.
+template <int V>
+FASTEP_INLINE void StatsOfRun(const float* z, int32_t count, float* stats) {
+  constexpr int kTokens = V * kLanes;
+  F32x16 mean[V], m2[V];
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) mean[v] = _mm512_load_ps(z + v * kLanes);
+  for (int32_t i = 1; i < count; ++i) {
+    FASTEP_UNROLL
+    for (int v = 0; v < V; ++v) mean[v] = _mm512_add_ps(mean[v], _mm512_load_ps(z + i * kTokens + v * kLanes));
+  }
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
+    mean[v] = _mm512_div_ps(mean[v], _mm512_set1_ps(static_cast<float>(count)));
+    m2[v] = _mm512_setzero_ps();
+  }
+  for (int32_t i = 0; i < count; ++i) {
+    FASTEP_UNROLL
+    for (int v = 0; v < V; ++v) {
+      const F32x16 d = _mm512_sub_ps(_mm512_load_ps(z + i * kTokens + v * kLanes), mean[v]);
+      m2[v] = _mm512_fmadd_ps(d, d, m2[v]);
+    }
+  }
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
+    _mm512_store_ps(stats + v * kLanes, mean[v]);
+    _mm512_store_ps(stats + kTokens + v * kLanes, m2[v]);
+  }
+}
+
+template <int V>
+void StatsOfWidth(const float* z, int32_t rows, float* stats) {
+  constexpr int kTokens = V * kLanes;
+  for (int32_t row = 0; row < rows; row += kNormRun) {
+    StatsOfRun<V>(z, row + kNormRun <= rows ? kNormRun : rows - row, stats);
+    z += kNormRun * kTokens;
+    stats += 2 * kTokens;
+  }
+}
+
+// mean and 1 / sqrt(variance + epsilon) of all features.
+template <int V>
+FASTEP_INLINE void Merge(const LayerNormArgs& a, F32x16 (&mean)[V], F32x16 (&rstd)[V]) {
+  constexpr int kTokens = V * kLanes;
+  F32x16 m2[V];
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
+    mean[v] = _mm512_load_ps(a.stats + v * kLanes);
+    m2[v] = _mm512_load_ps(a.stats + kTokens + v * kLanes);
+  }
+  const float* stats = a.stats;
+  for (int32_t n = kNormRun; n < a.features; n += kNormRun) {
+    stats += 2 * kTokens;
+    const int32_t m = n + kNormRun <= a.features ? kNormRun : a.features - n;
+    const float r = static_cast<float>(m) / static_cast<float>(n + m);
+    const F32x16 ratio = _mm512_set1_ps(r), weight = _mm512_set1_ps(static_cast<float>(n) * r);
+    FASTEP_UNROLL
+    for (int v = 0; v < V; ++v) {
+      const F32x16 delta = _mm512_sub_ps(_mm512_load_ps(stats + v * kLanes), mean[v]);
+      mean[v] = _mm512_fmadd_ps(delta, ratio, mean[v]);
+      const F32x16 sum = _mm512_add_ps(m2[v], _mm512_load_ps(stats + kTokens + v * kLanes));
+      m2[v] = _mm512_fmadd_ps(_mm512_mul_ps(delta, delta), weight, sum);
+    }
+  }
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
+    const F32x16 variance = _mm512_div_ps(m2[v], _mm512_set1_ps(static_cast<float>(a.features)));
+    rstd[v] = _mm512_div_ps(_mm512_set1_ps(1.0f), _mm512_sqrt_ps(_mm512_add_ps(variance, _mm512_set1_ps(a.epsilon))));
+  }
+}
+
+template <int V>
+void LayerNormOfWidth(const LayerNormArgs& a) {
+  constexpr int kTokens = V * kLanes;
+  F32x16 mean[V], rstd[V];
+  Merge<V>(a, mean, rstd);
+  const F32x16 scale = _mm512_set1_ps(a.out_scale), zero_point = _mm512_set1_ps(a.out_zero_point);
+  const F32x16 hi = _mm512_set1_ps(static_cast<float>(a.hi));
+  const bool is_signed = a.lo < 0;
+  const __m512i flip = _mm512_set1_epi8(static_cast<char>(a.flip));
+  for (int32_t row = a.row_begin; row < a.row_end; row += 4) {
+    const size_t at = static_cast<size_t>(row) * kTokens;
+    FASTEP_UNROLL
+    for (int v = 0; v < V; ++v) {
+      I32x16 q[4];
+      FASTEP_UNROLL
+      for (int r = 0; r < 4; ++r) {
+        const F32x16 z = _mm512_load_ps(a.z + at + r * kTokens + v * kLanes);
+        const F32x16 normal = _mm512_mul_ps(_mm512_sub_ps(z, mean[v]), rstd[v]);
+        const F32x16 y = _mm512_fmadd_ps(normal, BroadcastF32(a.gamma + row + r), BroadcastF32(a.beta + row + r));
+        if (a.y != nullptr) _mm512_store_ps(a.y + at + r * kTokens + v * kLanes, y);
+        // What is too small for int32, and NaN, becomes the lowest one.
+        q[r] = _mm512_cvtps_epi32(_mm512_min_ps(hi, _mm512_fmadd_ps(y, scale, zero_point)));
+      }
+      if (a.q == nullptr) continue;
+      const U8x64 bytes =
+          is_signed ? PackBytes<true>(q[0], q[1], q[2], q[3]) : PackBytes<false>(q[0], q[1], q[2], q[3]);
+      Store(a.q + at + v * 64, _mm512_xor_si512(bytes, flip));
+    }
+  }
+}
+
+// 16 features of one token from one table.
+FASTEP_INLINE F32x16 TableRow(const EmbedTable& table, int32_t token, int32_t features, int32_t row,
+                              __mmask16 columns) {
+  const size_t at = static_cast<size_t>(table.rows[token]) * features + row;
+  if (table.element == TableElement::kF32) {
+    return _mm512_maskz_loadu_ps(columns, static_cast<const float*>(table.data) + at);
+  }
+  const __m128i bytes = _mm_maskz_loadu_epi8(columns, static_cast<const uint8_t*>(table.data) + at);
+  const I32x16 q = table.element == TableElement::kU8 ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes);
+  const F32x16 centred = _mm512_cvtepi32_ps(_mm512_sub_epi32(q, _mm512_set1_epi32(table.zero_point)));
+  return _mm512_mul_ps(centred, _mm512_set1_ps(table.scale));
+}
+
+FASTEP_INLINE F32x16 EmbeddedToken(const EmbedArgs& a, int32_t token, int32_t row, __mmask16 columns) {
+  if (a.tables[0].rows[token] < 0) return _mm512_setzero_ps();
+  F32x16 z = TableRow(a.tables[0], token, a.features, row, columns);
+  for (int32_t i = 1; i < a.table_count; ++i) {
+    z = _mm512_add_ps(z, TableRow(a.tables[i], token, a.features, row, columns));
+  }
+  return z;
+}
+
+}  // namespace
+
+void LayerNormStats(const float* x, float* z, int32_t rows, int32_t tokens, float* stats) {
+  if (x != nullptr) {
+    for (size_t i = 0; i < static_cast<size_t>(rows) * tokens; i += kLanes) {
+      _mm512_store_ps(z + i, _mm512_add_ps(_mm512_load_ps(z + i), _mm512_load_ps(x + i)));
+    }
+  }
+  switch (tokens / kLanes) {
+    case 1:
+      return StatsOfWidth<1>(z, rows, stats);
+    case 2:
+      return StatsOfWidth<2>(z, rows, stats);
+    case 3:
+      return StatsOfWidth<3>(z, rows, stats);
+    default:
+      return StatsOfWidth<4>(z, rows, stats);
+  }
+}
+
+void LayerNorm(const LayerNormArgs* args) {
+  switch (args->tokens / kLanes) {
+    case 1:
+      return LayerNormOfWidth<1>(*args);
+    case 2:
+      return LayerNormOfWidth<2>(*args);
+    case 3:
+      return LayerNormOfWidth<3>(*args);
+    default:
+      return LayerNormOfWidth<4>(*args);
+  }
+}
+
+void Embed(const EmbedArgs* args) {
+  const EmbedArgs& a = *args;
+  for (int32_t token = 0; token < a.tokens; token += 16) {
+    for (int32_t row = a.row_begin; row < a.row_end; row += 16) {
+      const __mmask16 columns = LowBits16(a.row_end - row);
+      __m512i r[16];
+      FASTEP_UNROLL
+      for (int t = 0; t < 16; ++t) r[t] = _mm512_castps_si512(EmbeddedToken(a, token + t, row, columns));
+      Transpose16x16(r);
+      FASTEP_UNROLL
+      for (int i = 0; i < 16; ++i) {
+        if (row + i < a.row_end) Store(a.z + static_cast<size_t>(row + i) * a.tokens + token, r[i]);
+      }
+    }
+  }
+}
+
+}  // namespace fastep::avx512vnni
