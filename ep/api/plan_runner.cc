@@ -26,6 +26,7 @@ PlanRunner::PlanRunner(std::shared_ptr<const Plan> plan, std::vector<InputSource
     : plan_(std::move(plan)), inputs_(std::move(inputs)), arenas_(std::move(arenas)), threads_(threads) {}
 
 void PlanRunner::Run(OrtKernelContext* context) const {
+  if (plan_ == nullptr) return;
   std::vector<TensorView> inputs;
   inputs.reserve(inputs_.size());
   for (const InputSource& input : inputs_) inputs.push_back(input.Read(context));

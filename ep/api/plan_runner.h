@@ -26,7 +26,7 @@ class InputSource {
 
 class PlanRunner {
  public:
-  // `inputs`: of the plan, in order.
+  // `inputs`: of the plan, in order. Without a plan Run does nothing.
   PlanRunner(std::shared_ptr<const Plan> plan, std::vector<InputSource> inputs, std::shared_ptr<ArenaPool> arenas,
              size_t threads);
 

@@ -104,9 +104,11 @@ std::vector<InputSource> FindSources(const std::vector<std::string>& inputs, con
   return sources;
 }
 
-// One node in its own form, where it has one and all of its outputs are there to be written; else a plan.
+// One node in its own form, where it has one and all of its outputs are there to be written; else a plan. Null: nobody
+// reads any output, so there is nothing to do.
 GraphPlan MakePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
                    const GraphPlanOptions& options) {
+  if (outputs.empty()) return {};
   const NodeView& first = *nodes.front();
   const Op& op = RequireOp(first, kOpVersion);
   const bool own_form = !op.CanJoin(first) || (op.outputs().size() == 1 && !options.skip_padding);
@@ -223,7 +225,8 @@ OrtNodeComputeInfo* Provider::CompileGroup(Ort::ConstGraph graph, Ort::ConstNode
   if (nodes.empty()) throw Error("expected fastep nodes to compile, found none");
   GraphPlan made = MakePlan(nodes, Names(fused.GetOutputs()), {tier_, options_.skip_padding});
   const std::string more = nodes.size() == 1 ? "" : " and " + std::to_string(nodes.size() - 1) + " more";
-  Log(logger_, LogLevel::kDebug, nodes[0]->Where() + more + ": " + made.plan->Summary());
+  Log(logger_, LogLevel::kDebug,
+      nodes[0]->Where() + more + ": " + (made.plan ? made.plan->Summary() : "nothing reads its results"));
   return new ComputeInfo(
       PlanRunner(std::move(made.plan), FindSources(made.inputs, nodes, fused), arenas_, options_.threads));
 }
