@@ -17,28 +17,6 @@ int8_t RandomWeight(std::mt19937& random) {
   return static_cast<int8_t>(random() % 2 != 0 ? value : -value);
 }
 
-Weights MakeWeights(const Pattern& pattern, const Shape& shape) {
-  std::mt19937 random(1);
-  Weights weights;
-  weights.n = shape.n;
-  weights.k = shape.k;
-  weights.values.assign(shape.n * shape.k, 0);
-  const int64_t columns = shape.k / pattern.cols;
-  std::vector<int64_t> blocks(shape.n / pattern.rows * columns);
-  std::iota(blocks.begin(), blocks.end(), 0);
-  std::shuffle(blocks.begin(), blocks.end(), random);
-  blocks.resize(std::llround(static_cast<double>(blocks.size()) * (1 - pattern.sparsity)));
-  for (const int64_t block : blocks) {
-    for (int r = 0; r < pattern.rows; ++r) {
-      for (int c = 0; c < pattern.cols; ++c) {
-        const int64_t n = block / columns * pattern.rows + r, k = block % columns * pattern.cols + c;
-        weights.values[n * shape.k + k] = RandomWeight(random);
-      }
-    }
-  }
-  return weights;
-}
-
 // A quantizing epilogue whose results spread over u8.
 std::unique_ptr<EpilogueParams> MakeEpilogue(const Weights& weights) {
   const std::vector<float> bias(weights.n, 0.5f);
@@ -62,8 +40,29 @@ int64_t lhs_tokens = 0;
 
 }  // namespace
 
-BenchLayer::BenchLayer(const Pattern& pattern, const Shape& shape, Tier tier)
-    : kernels_(KernelsOf(tier)), k_(shape.k) {
+Weights MakeWeights(const Pattern& pattern, const Shape& shape, uint32_t seed) {
+  std::mt19937 random(seed);
+  Weights weights;
+  weights.n = shape.n;
+  weights.k = shape.k;
+  weights.values.assign(shape.n * shape.k, 0);
+  const int64_t columns = shape.k / pattern.cols;
+  std::vector<int64_t> blocks(shape.n / pattern.rows * columns);
+  std::iota(blocks.begin(), blocks.end(), 0);
+  std::shuffle(blocks.begin(), blocks.end(), random);
+  blocks.resize(std::llround(static_cast<double>(blocks.size()) * (1 - pattern.sparsity)));
+  for (const int64_t block : blocks) {
+    for (int r = 0; r < pattern.rows; ++r) {
+      for (int c = 0; c < pattern.cols; ++c) {
+        const int64_t n = block / columns * pattern.rows + r, k = block % columns * pattern.cols + c;
+        weights.values[n * shape.k + k] = RandomWeight(random);
+      }
+    }
+  }
+  return weights;
+}
+
+BenchLayer::BenchLayer(const Pattern& pattern, const Shape& shape, Tier tier) : kernels_(KernelsOf(tier)), k_(shape.k) {
   const Weights weights = MakeWeights(pattern, shape);
   profile_ = ProfileRhs(weights);
   rhs_ = std::make_unique<PackedRhs>(weights, pattern.kind, kernels_);

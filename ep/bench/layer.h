@@ -10,6 +10,7 @@
 #include "core/epilogue_params.h"
 #include "core/packed_rhs.h"
 #include "core/rhs_profile.h"
+#include "core/weights.h"
 
 namespace fastep::bench {
 
@@ -25,6 +26,8 @@ struct Pattern {
 struct Shape {
   int64_t n, k;
 };
+
+Weights MakeWeights(const Pattern& pattern, const Shape& shape, uint32_t seed = 1);
 
 class BenchLayer {
  public:

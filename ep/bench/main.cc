@@ -4,6 +4,7 @@
 #include <string>
 
 #include "bench/fit.h"
+#include "bench/plan_bench.h"
 #include "bench/report.h"
 #include "bench/sweep.h"
 #include "core/error.h"
@@ -12,12 +13,13 @@ namespace fastep::bench {
 namespace {
 
 constexpr char kUsage[] =
-    "fastep_bench [--tier NAME] [--rounds N] [--pattern NAME] [--tokens N]... [--json] [--fit]\n"
+    "fastep_bench [--tier NAME] [--rounds N] [--pattern NAME] [--tokens N]... [--json] [--plan] [--fit]\n"
     "  --tier     scalar, avx2, avxvnni or avx512vnni; default: the best of this CPU\n"
     "  --rounds   measurements per cell, default 15\n"
     "  --pattern  only this one: dense, 4x4, 4x1, 2x4, 8x4, 1x4\n"
     "  --tokens   only this count: 32, 128, 384; may be repeated\n"
     "  --json     machine-readable output\n"
+    "  --plan     whole encoders instead of single products; --pattern and --tokens (batch x length) choose here, too\n"
     "  --fit      print the numbers of the cost model (ep/core/cost_model.cc) instead\n";
 
 Options ParseOptions(int argc, char** argv) {
@@ -40,6 +42,8 @@ Options ParseOptions(int argc, char** argv) {
       options.tokens.push_back(std::atoll(value(i).c_str()));
     } else if (arg == "--json") {
       options.json = true;
+    } else if (arg == "--plan") {
+      options.plan = true;
     } else if (arg == "--fit") {
       options.fit = true;
     } else {
@@ -53,6 +57,8 @@ int Main(int argc, char** argv) {
   const Options options = ParseOptions(argc, argv);
   if (options.fit) {
     PrintCostTable(options);
+  } else if (options.plan) {
+    PrintPlans(options);
   } else if (options.json) {
     PrintJson(options, RunSweep(options));
   } else {

@@ -16,6 +16,7 @@ struct Options {
   int rounds = 15;
   bool json = false;
   bool fit = false;
+  bool plan = false;
   std::string pattern;          // only patterns whose name contains this
   std::vector<int64_t> tokens;  // only these counts
 };

@@ -167,8 +167,7 @@ class Lowering {
 
 }  // namespace
 
-std::shared_ptr<const EncoderPlan> Lower(const PlanGraph& graph, Tier tier) {
-  const KernelTable& kernels = KernelsOf(tier);
+std::shared_ptr<const EncoderPlan> Lower(const PlanGraph& graph, const KernelTable& kernels) {
   return std::make_shared<EncoderPlan>(graph, kernels, Lowering(graph, kernels).Run());
 }
 

@@ -3,12 +3,12 @@
 
 #include <memory>
 
+#include "core/kernel_table.h"
 #include "core/plan/encoder_plan.h"
 #include "core/plan/plan_graph.h"
-#include "core/tier.h"
 
 namespace fastep {
 
-std::shared_ptr<const EncoderPlan> Lower(const PlanGraph& graph, Tier tier);
+std::shared_ptr<const EncoderPlan> Lower(const PlanGraph& graph, const KernelTable& kernels);
 
 }  // namespace fastep

@@ -57,7 +57,9 @@ PackedLinears::PackedLinears(const std::vector<const LinearSpec*>& specs, const 
 void PackedLinears::Append(const Epilogue& part, int64_t n) {
   const size_t rows = RoundUp(static_cast<size_t>(n), kRowStep);
   const size_t before = acc_init_.size();
+  const bool bounded = before == 0 || epilogue_.bounded;
   epilogue_ = part;
+  epilogue_.bounded = part.bounded && bounded;
   acc_init_.insert(acc_init_.end(), part.acc_init, part.acc_init + rows);
   scale_.insert(scale_.end(), part.scale, part.scale + rows);
   bias_.insert(bias_.end(), part.bias, part.bias + rows);

@@ -142,6 +142,10 @@ ValueId PlanBuilder::QAttention(ValueId q, ValueId k, ValueId v, const Attention
 
 void PlanBuilder::Output(ValueId value) { graph_.outputs.push_back(value); }
 
-std::shared_ptr<const EncoderPlan> PlanBuilder::Build(Tier tier) const { return Lower(graph_, tier); }
+std::shared_ptr<const EncoderPlan> PlanBuilder::Build(Tier tier) const { return Build(KernelsOf(tier)); }
+
+std::shared_ptr<const EncoderPlan> PlanBuilder::Build(const KernelTable& kernels) const {
+  return Lower(graph_, kernels);
+}
 
 }  // namespace fastep

@@ -32,6 +32,8 @@ class PlanBuilder {
 
   // Packs the weights. `tier` is one of SupportedTiers().
   std::shared_ptr<const EncoderPlan> Build(Tier tier) const;
+  // With kernels that outlive the plan (benchmarks).
+  std::shared_ptr<const EncoderPlan> Build(const KernelTable& kernels) const;
 
  private:
   ValueId AddValue(ElementType type, int64_t features);
