@@ -9,6 +9,7 @@
 #include "api/plan_runner.h"
 #include "api/shape_inference.h"
 #include "api/status.h"
+#include "ops/plan_cache.h"
 #include "ops/registry.h"
 
 namespace fastep {
@@ -31,10 +32,13 @@ struct Kernel {
   }
 };
 
-std::vector<InputSource> RuntimeInputs(const Op& op) {
+// Where the kernel has the inputs of its plan, constant or not.
+std::vector<InputSource> FindSources(const std::vector<std::string>& inputs, const NodeView& node) {
   std::vector<InputSource> sources;
-  for (size_t i = 0; i < op.inputs().size(); ++i) {
-    if (op.inputs()[i].runtime) sources.emplace_back(i);
+  for (const std::string& name : inputs) {
+    size_t index = 0;
+    while (index < node.InputCount() && node.Input(index).name != name) ++index;
+    sources.emplace_back(index);
   }
   return sources;
 }
@@ -68,9 +72,11 @@ class CustomOp final : public Ort::CustomOpBase<CustomOp, Kernel, true> {
     *kernel = nullptr;
     return ToStatus([&] {
       const KernelNode node(info, op_.name());
-      auto plan = op_.MakePlan(node, ChooseTier());
-      Log(node.logger(), LogLevel::kDebug, node.Where() + ": " + plan->Summary());
-      *kernel = new Kernel{PlanRunner(std::move(plan), RuntimeInputs(op_), SharedArenas(), 0)};
+      std::vector<std::string> outputs;
+      for (size_t i = 0; i < op_.outputs().size(); ++i) outputs.push_back(node.OutputName(i));
+      const SharedPlan plan = MakeOrSharePlan({&node}, outputs, {ChooseTier()});
+      Log(node.logger(), LogLevel::kDebug, node.Where() + ": " + plan.Summary());
+      *kernel = new Kernel{PlanRunner(plan.plan, FindSources(plan.inputs, node), SharedArenas(), 0)};
     });
   }
 

@@ -10,8 +10,8 @@
 #include "api/partition.h"
 #include "api/plan_runner.h"
 #include "api/status.h"
-#include "ops/graph_plan.h"
 #include "ops/input_rules.h"
+#include "ops/plan_cache.h"
 #include "ops/registry.h"
 
 namespace fastep {
@@ -102,22 +102,6 @@ std::vector<InputSource> FindSources(const std::vector<std::string>& inputs, con
     }
   }
   return sources;
-}
-
-// One node in its own form, where it has one and all of its outputs are there to be written; else a plan. Null: nobody
-// reads any output, so there is nothing to do.
-GraphPlan MakePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
-                   const GraphPlanOptions& options) {
-  if (outputs.empty()) return {};
-  const NodeView& first = *nodes.front();
-  const Op& op = RequireOp(first, kOpVersion);
-  const bool own_form = !op.CanJoin(first) || (op.outputs().size() == 1 && !options.skip_padding);
-  if (nodes.size() > 1 || !own_form) return MakeGraphPlan(nodes, outputs, options);
-  GraphPlan made{op.MakePlan(first, options.tier), {}};
-  for (size_t i = 0; i < op.inputs().size(); ++i) {
-    if (op.inputs()[i].runtime) made.inputs.push_back(first.Input(i).name);
-  }
-  return made;
 }
 
 }  // namespace
@@ -223,12 +207,16 @@ OrtNodeComputeInfo* Provider::CompileGroup(Ort::ConstGraph graph, Ort::ConstNode
     nodes.push_back(&views.emplace_back(node));
   }
   if (nodes.empty()) throw Error("expected fastep nodes to compile, found none");
-  GraphPlan made = MakePlan(nodes, Names(fused.GetOutputs()), {tier_, options_.skip_padding});
   const std::string more = nodes.size() == 1 ? "" : " and " + std::to_string(nodes.size() - 1) + " more";
-  Log(logger_, LogLevel::kDebug,
-      nodes[0]->Where() + more + ": " + (made.plan ? made.plan->Summary() : "nothing reads its results"));
-  return new ComputeInfo(
-      PlanRunner(std::move(made.plan), FindSources(made.inputs, nodes, fused), arenas_, options_.threads));
+  const std::vector<std::string> outputs = Names(fused.GetOutputs());
+  // ONNX Runtime keeps nodes whose results nobody reads.
+  if (outputs.empty()) {
+    Log(logger_, LogLevel::kDebug, nodes[0]->Where() + more + ": nothing reads the results");
+    return new ComputeInfo(PlanRunner(nullptr, {}, arenas_, options_.threads));
+  }
+  const SharedPlan plan = MakeOrSharePlan(nodes, outputs, {tier_, options_.skip_padding});
+  Log(logger_, LogLevel::kDebug, nodes[0]->Where() + more + ": " + plan.Summary());
+  return new ComputeInfo(PlanRunner(plan.plan, FindSources(plan.inputs, nodes, fused), arenas_, options_.threads));
 }
 
 }  // namespace fastep

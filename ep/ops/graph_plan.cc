@@ -80,6 +80,19 @@ GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::ve
   return {std::make_unique<CompiledPlan>(where, builder.plan().Build(options.tier), order), builder.inputs()};
 }
 
+GraphPlan MakePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
+                   const GraphPlanOptions& options) {
+  const NodeView& first = *nodes.front();
+  const Op& op = RequireOp(first, kOpVersion);
+  const bool own_form = !op.CanJoin(first) || (op.outputs().size() == 1 && !options.skip_padding);
+  if (nodes.size() > 1 || !own_form) return MakeGraphPlan(nodes, outputs, options);
+  GraphPlan made{op.MakePlan(first, options.tier), {}};
+  for (size_t i = 0; i < op.inputs().size(); ++i) {
+    if (op.inputs()[i].runtime) made.inputs.push_back(first.Input(i).name);
+  }
+  return made;
+}
+
 std::unique_ptr<const Plan> MakeNodePlan(const Op& op, const NodeView& node, Tier tier) {
   GraphBuilder builder;
   op.AddTo(builder, node);

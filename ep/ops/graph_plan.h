@@ -26,6 +26,10 @@ struct GraphPlanOptions {
 GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
                         const GraphPlanOptions& options);
 
+// As MakeGraphPlan, but a single node gets its op's own form where it has one and all of its outputs are wanted.
+GraphPlan MakePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
+                   const GraphPlanOptions& options);
+
 // A single node; Run takes the op's runtime inputs in order.
 std::unique_ptr<const Plan> MakeNodePlan(const Op& op, const NodeView& node, Tier tier);
 

@@ -318,3 +318,40 @@ def test_broken_constants_name_their_node(fastep_library: Path) -> None:
     scale.CopyFrom(onnx.numpy_helper.from_array(np.full(scale.dims, -1, np.float32), scale.name))
     with pytest.raises(Exception, match=r"node5.*w_scale.*-1"):
         doors.open_session(fastep_library, model)
+
+
+@pytest.mark.parametrize("door", doors.DOORS)
+def test_sessions_of_one_model_share_its_plans(
+    fastep_library: Path, door: Door, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the last of them ends; whatever differs is not shared."""
+    monkeypatch.setenv("FASTEP_LOG", "debug")
+    graph, outputs = encoder(40)
+    feeds = encoder_feeds(3, 17)
+
+    def start(model: onnx.ModelProto, tier: str = "") -> tuple[onnxruntime.InferenceSession, bool]:
+        capfd.readouterr()
+        session = doors.open_session(fastep_library, model, door, {"max_tier": tier})
+        lines = [line for line in capfd.readouterr().err.splitlines() if "[fastep] debug" in line]
+        shared = {line.endswith("shared with another session") for line in lines}
+        assert len(shared) == 1, lines
+        return session, shared.pop()
+
+    model = graph.model(outputs, functions=door == "provider")
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    for value in other.graph.initializer:  # one bit of every node that has such an input
+        if value.name.startswith(("bias", "beta", "y_scale")):
+            value.raw_data = bytes([value.raw_data[0] ^ 1]) + value.raw_data[1:]
+    first, shared = start(model)
+    assert not shared
+    second, shared = start(model)
+    assert shared
+    assert not start(other)[1]
+    assert door == "custom_ops" or not start(model, "scalar")[1]
+    del first
+    assert_same(second.run(None, feeds), graph.expected(outputs, feeds))
+    third, shared = start(model)
+    assert shared
+    del second, third
+    assert not start(model)[1]

@@ -1,0 +1,24 @@
+// Plans that are alive in this process, so that two sessions of one model share packed weights.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/graph_plan.h"
+
+namespace fastep {
+
+struct SharedPlan {
+  std::shared_ptr<const Plan> plan;
+  std::vector<std::string> inputs;  // as GraphPlan::inputs
+  bool shared = false;              // somebody else uses it, too
+
+  std::string Summary() const { return plan->Summary() + (shared ? ", shared with another session" : ""); }
+};
+
+// As MakePlan, unless somebody already uses the plan of nodes that are equal to the last bit of their constants.
+SharedPlan MakeOrSharePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
+                           const GraphPlanOptions& options);
+
+}  // namespace fastep
