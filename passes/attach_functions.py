@@ -7,9 +7,8 @@ import onnx_ir as ir
 from .base import CountingPass
 from .edit import opset_of
 from .errors import ConversionError
-from .fuse_qlinear import qlinear_nodes
 from .ops import DOMAIN, VERSION
-from .ops.qlinear import build_function
+from .ops.registry import find_op
 
 _MIN_IR_VERSION = 8  # functions
 
@@ -23,10 +22,11 @@ class AttachFunctionsPass(CountingPass):
         if opset is None:
             raise ConversionError("the model imports no opset of the default domain", node="model")
         count = 0
-        for _, variant in qlinear_nodes(model.graph):
-            if (DOMAIN, variant.name, "") in model.functions:
+        for name in {node.op_type: None for node in model.graph if node.domain == DOMAIN}:
+            op = find_op(name)
+            if op is None or (DOMAIN, name, "") in model.functions:
                 continue
-            function = ir.serde.deserialize_function(build_function(variant, opset))
+            function = ir.serde.deserialize_function(op.build_function(opset))
             model.functions[function.identifier()] = function
             count += 1
         if count:

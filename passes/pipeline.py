@@ -9,25 +9,33 @@ from .attach_functions import AttachFunctionsPass
 from .base import CountingPass, Refusal
 from .check_model import CheckModelPass
 from .errors import ConversionError, FastEPError
+from .fuse_attention import FuseAttentionPass
+from .fuse_embed_layer_norm import FuseEmbedLayerNormPass
 from .fuse_qlinear import FuseQLinearPass
+from .fuse_skip_layer_norm import FuseSkipLayerNormPass
 from .infer_shapes import InferShapesPass
 from .move_scales import MoveScalesPass
 from .ops import DOMAIN
 from .raise_opset import RaiseOpsetPass
 from .remove_unused import RemoveUnusedPass
-from .report import ConversionReport, KernelChoice, PassReport, describe_layers
+from .report import ConversionReport, EncoderReport, KernelChoice, PassReport, describe_layers
 from .store_sparse import StoreSparsePass
 from .unpack_operators import UnpackOperatorsPass
 from .unsign_activations import UnsignActivationsPass
 from .verify_qlinear import VerifyQLinearPass
 
+_BEYOND_LINEARS = (FuseEmbedLayerNormPass, FuseSkipLayerNormPass, FuseAttentionPass)
 
-def build_pipeline(exact: bool = False) -> list[CountingPass]:
+
+def build_pipeline(exact: bool = False, encoder: bool = False) -> list[CountingPass]:
     """The passes, in order.
 
     Args:
         exact: whether every rounding of the source is kept.
+        encoder: whether attention, LayerNorm and embeddings are fused too.
     """
+    # In this order: attention proves sizes through fused normalizations and embeddings.
+    beyond_linears = [FuseEmbedLayerNormPass(exact), FuseSkipLayerNormPass(exact), FuseAttentionPass(exact)]
     return [
         RaiseOpsetPass(),
         CheckModelPass(),
@@ -36,6 +44,7 @@ def build_pipeline(exact: bool = False) -> list[CountingPass]:
         MoveScalesPass(exact),
         UnsignActivationsPass(exact),
         FuseQLinearPass(exact),
+        *(beyond_linears if encoder else []),
         StoreSparsePass(),
         RemoveUnusedPass(),
         AttachFunctionsPass(),
@@ -44,13 +53,14 @@ def build_pipeline(exact: bool = False) -> list[CountingPass]:
 
 
 def convert_model(
-    model: ir.Model, *, exact: bool = False, choose_kernel: KernelChoice | None = None
+    model: ir.Model, *, exact: bool = False, encoder: bool = False, choose_kernel: KernelChoice | None = None
 ) -> ConversionReport:
     """Rewrites a quantized model in place.
 
     Args:
         model: any ONNX model.
         exact: keep every rounding of the source; what cannot be exact stays as it is.
+        encoder: fuse attention, LayerNorm and embeddings too.
         choose_kernel: as in `report.describe_layers`.
 
     Returns:
@@ -67,17 +77,28 @@ def convert_model(
         common.InlinePass()(model)
     counts: list[PassReport] = []
     refusals: dict[str, Refusal] = {}
-    for step in build_pipeline(exact):
+    steps = build_pipeline(exact, encoder)
+    for step in steps:
         _run(step, model)
         counts.append(PassReport(type(step).__name__.removesuffix("Pass"), step.count))
-        for refusal in step.refusals:
+        for refusal in step.refusals if not isinstance(step, _BEYOND_LINEARS) else ():
             refusals.setdefault(refusal.node, refusal)
     layers = describe_layers(model.graph, choose_kernel)
     converted = {layer.name for layer in layers}
     skipped = [refusal for name, refusal in refusals.items() if name not in converted]
     if not layers:
         raise _nothing_to_convert(skipped)
-    return ConversionReport(layers, skipped, counts, exact)
+    return ConversionReport(layers, skipped, counts, exact, _describe_encoder(model.graph, steps) if encoder else None)
+
+
+def _describe_encoder(graph: ir.Graph, steps: list[CountingPass]) -> EncoderReport:
+    names = [node.op_type for node in graph if node.domain == DOMAIN and not node.op_type.startswith("QLinear_")]
+    beyond = [step for step in steps if isinstance(step, _BEYOND_LINEARS)]
+    fused = {refusal.node: refusal for step in beyond for refusal in step.refusals}
+    done = {node.name for node in graph if node.domain == DOMAIN}
+    unfused = [refusal for name, refusal in fused.items() if name not in done]
+    unproven = [refusal for step in beyond if isinstance(step, FuseAttentionPass) for refusal in step.unproven]
+    return EncoderReport({name: names.count(name) for name in sorted(set(names))}, unfused, unproven)
 
 
 def _run(step: CountingPass, model: ir.Model) -> None:

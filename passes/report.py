@@ -71,6 +71,31 @@ class PassReport:
     count: int
 
 
+@dataclasses.dataclass(frozen=True)
+class EncoderReport:
+    """What became of attention, LayerNorm and embeddings.
+
+    Attributes:
+        fused: nodes of each op, by the names in the file.
+        unfused: what was left alone, with the reason.
+        unproven_masks: attentions that add their mask as the graph computes it, with the reason why it is not known to
+            be the attention_mask alone.
+    """
+
+    fused: dict[str, int]
+    unfused: list[Refusal]
+    unproven_masks: list[Refusal]
+
+    def lines(self) -> list[str]:
+        """Plain text: a line per op, a line for each that was left alone."""
+        fused = ", ".join(f"{count} {name}" for name, count in self.fused.items())
+        return [
+            f"beyond the linears: {fused or 'nothing fused'}",
+            *(f"  {entry.node}: left alone, {entry.reason}" for entry in self.unfused),
+            *(f"  {entry.node}: mask added as it is, {entry.reason}" for entry in self.unproven_masks),
+        ]
+
+
 @dataclasses.dataclass
 class ConversionReport:
     """The whole conversion.
@@ -80,6 +105,7 @@ class ConversionReport:
         skipped: the linears that were left alone, with the reason.
         passes: the pipeline, in order.
         exact: whether every rounding of the source was kept.
+        encoder: the ops around the linears; None if they were not asked for.
         file_bytes_before: size of the source with its external data; 0 if it was never a file.
         file_bytes_after: size of what was written; 0 if nothing was.
         largest_difference: of the outputs on random inputs, source against converted; None if not measured.
@@ -89,6 +115,7 @@ class ConversionReport:
     skipped: list[Refusal]
     passes: list[PassReport]
     exact: bool
+    encoder: EncoderReport | None = None
     file_bytes_before: int = 0
     file_bytes_after: int = 0
     largest_difference: float | None = None
@@ -109,6 +136,7 @@ class ConversionReport:
                 + (f"; {layer.note}" if layer.note else "")
             )
         lines += [f"  {skip.node}: left alone, {skip.reason}" for skip in self.skipped]
+        lines += self.encoder.lines() if self.encoder is not None else []
         if self.file_bytes_after:
             lines.append(f"file: {self.file_bytes_before} -> {self.file_bytes_after} bytes")
         return "\n".join(lines)

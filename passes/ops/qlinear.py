@@ -17,6 +17,7 @@ import onnx
 from .. import storage
 from . import DOMAIN
 from .arithmetic import FloatArray, fma, gelu_erf, gelu_tanh
+from .body import Body
 
 Activation = Literal["", "relu", "gelu", "gelutanh"]
 OutputType = Literal["u8", "s8", "f32"]
@@ -128,30 +129,6 @@ def _activate(v: FloatArray, activation: Activation) -> FloatArray:
     return gelu_tanh(v) if activation == "gelutanh" else v
 
 
-class _Body:
-    """Collects the nodes of a function body."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-
-    def add(self, op_type: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(onnx.helper.make_node(op_type, inputs, [output], **attributes))
-        return output
-
-    def ints(self, output: str, values: list[int]) -> str:
-        return self.add("Constant", [], output, value_ints=values)
-
-    def scalar(self, output: str, value: float) -> str:
-        return self.add("Constant", [], output, value_float=value)
-
-    def attribute_ints(self, output: str, attribute: str) -> str:
-        """A constant that takes its value from an attribute of the call."""
-        self.add("Constant", [], output)
-        reference = onnx.AttributeProto(name="value_ints", ref_attr_name=attribute, type=onnx.AttributeProto.INTS)
-        self.nodes[-1].attribute.append(reference)
-        return output
-
-
 def build_function(variant: Variant, opset: int) -> onnx.FunctionProto:
     """The body of a variant in plain ONNX.
 
@@ -161,7 +138,7 @@ def build_function(variant: Variant, opset: int) -> onnx.FunctionProto:
         variant: the op.
         opset: the model's own version of the default domain, at least `MIN_OPSET`.
     """
-    body = _Body()
+    body = Body(opset)
     weight = _decode_weight(body) if variant.sparse else "weight"
     body.add("MatMulInteger", ["x", weight, "x_zero_point", "w_zero_point"], "acc")
     body.add("Cast", ["acc"], "acc_float", to=onnx.TensorProto.FLOAT)
@@ -178,10 +155,10 @@ def build_function(variant: Variant, opset: int) -> onnx.FunctionProto:
     )
 
 
-def _decode_weight(body: _Body) -> str:
+def _decode_weight(body: Body) -> str:
     """Blocks `[n, R, C]` and gaps `[n]` to the weight `[K, N]`."""
     one, zeros, swap = body.ints("one", [1]), body.ints("zeros", [0, 0]), body.ints("swap", [1, 0])
-    weight_shape = body.attribute_ints("shape", WEIGHT_SHAPE)
+    weight_shape = body.attribute("shape", WEIGHT_SHAPE, "value_ints")
     axis = body.add("Constant", [], "axis", value_int=0)
 
     block_shape = body.add("Shape", ["blocks"], "block_shape", start=1)
@@ -209,7 +186,7 @@ def _decode_weight(body: _Body) -> str:
     return body.add("Slice", ["padded", zeros, "k_n"], "weight")
 
 
-def _add_activation(body: _Body, v: str, activation: Activation) -> str:
+def _add_activation(body: Body, v: str, activation: Activation) -> str:
     """Activations in the spelling that ONNX Runtime's own fusions know."""
     if activation == "":
         return v

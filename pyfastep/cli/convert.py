@@ -22,6 +22,7 @@ _Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Converted model. Without it, only the report is printed.")
 ]
 _Exact = Annotated[bool, typer.Option("--exact", help="Keep every rounding of the source model.")]
+_Encoder = Annotated[bool, typer.Option("--encoder/--no-encoder", help="Fuse attention, LayerNorm and embeddings too.")]
 _ExternalData = Annotated[bool, typer.Option("--external-data", help="Put the tensors into <output>.data.")]
 _Verify = Annotated[
     bool, typer.Option("--verify", help="Run source and result on random inputs on stock ONNX Runtime and compare.")
@@ -33,6 +34,7 @@ def convert(
     model: _Model,
     output: _Output = None,
     exact: _Exact = False,
+    encoder: _Encoder = False,
     external_data: _ExternalData = False,
     verify: _Verify = False,
     as_json: _Json = False,
@@ -40,7 +42,7 @@ def convert(
     """Rewrite a quantized model into fastep nodes; pruned weights are stored sparse."""
     from pyfastep.convert import convert as run
 
-    report = run(model, output, exact=exact, external_data=external_data, verify=verify)
+    report = run(model, output, exact=exact, encoder=encoder, external_data=external_data, verify=verify)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
@@ -60,6 +62,8 @@ def print_report(report: ConversionReport, console: Console) -> None:
         console.print(f"{len(names)} layers, {names[0]} first: {note}", markup=False)
     for skip in report.skipped:
         console.print(f"left alone: {skip.node}: {skip.reason}", markup=False)
+    for line in report.encoder.lines() if report.encoder is not None else []:
+        console.print(line, markup=False)
     if report.file_bytes_after:
         before, after = report.file_bytes_before / _MEGABYTE, report.file_bytes_after / _MEGABYTE
         console.print(f"file: {before:.1f} MB -> {after:.1f} MB")

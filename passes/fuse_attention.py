@@ -1,0 +1,245 @@
+"""Fuses multi-head attention between quantized products into QAttention."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, cast
+
+import numpy as np
+import onnx_ir as ir
+
+from .base import CountingPass, Refusal
+from .edit import add_initializer, insert, opset_of, remove_dead, replace, set_type
+from .fuse_qlinear import qlinear_nodes
+from .match.attention import Attention, MaskTerm, match_attention
+from .match.constants import is_op
+from .match.dims import rank_of
+from .match.heads import Operand
+from .match.key_mask import Scores, prove_key_mask
+from .match.quantizers import Scale, quantizers_of, scale_of
+from .ops import DOMAIN
+from .ops.qattention import HEAD_SIZE, HEAD_SIZE_MULTIPLE, NUM_HEADS, SCALE, MaskKind, OutputType, Variant
+
+EXACT = "exact conversion keeps the rounding of the normalized probabilities, QAttention rounds them unnormalized"
+
+_RANK = 4  # of scores and whatever is added to them
+_HIDDEN = np.float32(np.finfo(np.float32).min)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mask:
+    """The mask input of a QAttention."""
+
+    kind: MaskKind
+    value: ir.Value | None = None
+
+
+class FuseAttentionPass(CountingPass):
+    """Every attention whose products are quantized becomes a QAttention; `refusals` has the others.
+
+    Q of q, k and v moves up to the linears: through heads and constant factors, by which its scale is divided.
+
+    Args:
+        exact: whether every rounding of the source is kept; then nothing is fused.
+
+    Attributes:
+        unproven: for every attention whose mask is added as it is, why it is not known to be the attention_mask.
+    """
+
+    def __init__(self, exact: bool = False) -> None:
+        super().__init__()
+        self._exact = exact
+        self._proofs: dict[tuple[ir.Value, str, int], ir.Value | str] = {}
+        self.unproven: list[Refusal] = []
+
+    def rewrite(self, model: ir.Model) -> int:
+        """Fuses all in the main graph."""
+        self._proofs, self.unproven, count = {}, [], 0
+        for node in list(model.graph):
+            found = match_attention(node) if is_op(node, "Softmax") and node.graph is not None else None
+            if found is None:
+                continue
+            if isinstance(found, Attention) and found.q.head_size % HEAD_SIZE_MULTIPLE:
+                found = f"heads of {found.q.head_size} features, expected a multiple of {HEAD_SIZE_MULTIPLE}"
+            if isinstance(found, Attention) and self._exact:
+                found = EXACT
+            mask = self._mask_of(model, found) if isinstance(found, Attention) else found
+            if isinstance(found, str) or isinstance(mask, str):
+                self.refusals.append(Refusal(node.name or "", str(mask)))
+                continue
+            _fuse(model.graph, found, mask)
+            count += 1
+        return count
+
+    def _mask_of(self, model: ir.Model, found: Attention) -> _Mask | str:
+        """The raw mask if it is proven, else what is added to the scores."""
+        if not found.terms:
+            return _Mask("")
+        if len(found.terms) == 1:
+            proof = self._prove(found, opset_of(model) or 0)
+            if isinstance(proof, ir.Value):
+                return _Mask("mask", proof)
+        else:
+            proof = f"{len(found.terms)} terms are added to the scores"
+        bias = _as_bias(found)
+        if isinstance(bias, str):
+            return f"{proof}; {bias}"
+        self.unproven.append(Refusal(found.node.name or "", proof))
+        return _Mask("bias", bias)
+
+    def _prove(self, found: Attention, opset: int) -> ir.Value | str:
+        """Once per mask: all layers share theirs."""
+        term, heads = found.terms[0], found.q.heads
+        key = (term.value, term.role, heads)
+        if key not in self._proofs:
+            self._proofs[key] = prove_key_mask(
+                term.value, term.role, Scores(found.product, found.q.source, heads), opset
+            )
+        return self._proofs[key]
+
+
+def _as_bias(found: Attention) -> ir.Value | str:
+    """The sum of all that changes the scores, `[1 or B, 1 or h, 1 or S, S]` float32."""
+    if any(rank_of(term.value) is None for term in found.terms):
+        return "the rank of the mask is unknown"
+    if any(_needs(term.value, found.product) for term in found.terms):
+        return "the mask takes its shape from the scores"
+    parts = []
+    for index, term in enumerate(found.terms):
+        if term.role == "added" and term.value.dtype not in (None, ir.DataType.FLOAT):
+            return "the mask is not added as float32"
+        parts.append(_float_term(found.node, term, index))
+    total = parts[0]
+    for index, part in enumerate(parts[1:]):
+        like = ir.Value(shape=ir.Shape([None] * _RANK))
+        total = insert(
+            found.node, "Add", [total, part], name=f"{found.node.name}/bias_{index}", like=like, dtype=ir.DataType.FLOAT
+        )
+    return total
+
+
+def _needs(value: ir.Value, product: ir.Value) -> bool:
+    """Whether a value cannot be computed without the scores."""
+    seen: set[ir.Value] = set()
+    waiting = [value]
+    while waiting:
+        here = waiting.pop()
+        node = here.producer()
+        if here is product:
+            return True
+        if here not in seen and node is not None:
+            waiting += [source for source in node.inputs if source is not None]
+        seen.add(here)
+    return False
+
+
+def _float_term(before: ir.Node, term: MaskTerm, index: int) -> ir.Value:
+    """A term as something that is added, with 4 axes."""
+    graph, name, value = before.graph, f"{before.name}/mask_{index}", term.value
+    assert graph is not None  # nodes of a model belong to a graph
+    if term.role != "added":
+        ends = [
+            add_initializer(graph, f"{name}_{key}", np.asarray(x, np.float32))
+            for key, x in (("shown", 0), ("hidden", _HIDDEN))
+        ]
+        sides = ends if term.role == "visible" else ends[::-1]
+        value = insert(before, "Where", [value, *sides], name=f"{name}_where", like=value, dtype=ir.DataType.FLOAT)
+    missing = _RANK - (rank_of(value) or 0)
+    if missing:
+        axes = add_initializer(graph, f"{name}_axes", np.arange(missing))
+        like = ir.Value(shape=ir.Shape([None] * _RANK))
+        value = insert(before, "Unsqueeze", [value, axes], name=f"{name}_unsqueeze", like=like, dtype=ir.DataType.FLOAT)
+    return value
+
+
+def _fuse(graph: ir.Graph, found: Attention, mask: _Mask) -> None:
+    last = found.y.producer()
+    assert last is not None  # the merged heads
+    name = found.node.name or ""
+    y_type = "f32" if found.y_scale is None else {"u1": "u8", "i1": "s8"}[found.y_scale.zero_point.dtype.str[1:]]
+    variant = Variant(cast(OutputType, y_type), mask.kind)
+    operands = {"q": found.q, "k": found.k, "v": found.v}
+    sources = [_quantized(graph, last, f"{name}/{key}", operand) for key, operand in operands.items()]
+    scales = {key: operand.scale for key, operand in operands.items()}
+    ends = {} if found.y_scale is None else {"y": found.y_scale}
+    inputs = [*sources, *_parameters(graph, name, scales), *([mask.value] if mask.value is not None else [])]
+    attributes: dict[str, Any] = {NUM_HEADS: found.q.heads, HEAD_SIZE: found.q.head_size}
+    output = ir.Value(name=f"{name}/y", shape=found.y.shape)
+    set_type(
+        output, ir.DataType.FLOAT if found.y_scale is None else ir.DataType.from_numpy(found.y_scale.zero_point.dtype)
+    )
+    fused = ir.Node(
+        DOMAIN,
+        variant.name,
+        [*inputs, *_parameters(graph, name, ends)],
+        [*ir.convenience.convert_attributes(attributes), ir.AttrFloat32(SCALE, found.scale)],
+        outputs=[output],
+        name=name,
+    )
+    graph.insert_before(last, fused)
+    _take_over(found, output)
+    for source in sources:
+        _fold_quantizer(graph, source)
+
+
+def _parameters(graph: ir.Graph, name: str, scales: dict[str, Scale]) -> list[ir.Value]:
+    return [
+        add_initializer(graph, f"{name}/{key}_{part}", array)
+        for key, scale in scales.items()
+        for part, array in (("scale", scale.scale), ("zero_point", scale.zero_point))
+    ]
+
+
+def _quantized(graph: ir.Graph, before: ir.Node, name: str, operand: Operand) -> ir.Value:
+    """The operand as a quantized value."""
+    if operand.is_quantized:
+        return operand.source
+    dtype = ir.DataType.from_numpy(operand.scale.zero_point.dtype)
+    parameters = _parameters(graph, name, {"y": operand.scale})
+    inputs = [operand.source, *parameters]
+    return insert(before, "QuantizeLinear", inputs, name=f"{name}_quantize", like=operand.source, dtype=dtype)
+
+
+def _take_over(found: Attention, result: ir.Value) -> None:
+    """Lets all that read the attention read the new node, and removes what nobody reads any more."""
+    last = found.y.producer()
+    is_quantized_before = found.y.dtype in (ir.DataType.UINT8, ir.DataType.INT8)
+    if found.y_scale is None or is_quantized_before:
+        replace(found.y, result)
+        remove_dead([last])
+        return
+    quantizers = quantizers_of(found.y)
+    for index, quantizer in enumerate(quantizers):
+        if index == 0 or quantizer.outputs[0].is_graph_output():
+            replace(quantizer.outputs[0], result)
+        else:
+            ir.convenience.replace_all_uses_with(quantizer.outputs[0], result)
+    for use in [use for use in found.y.uses() if is_op(use.node, "Shape")]:
+        use.node.replace_input_with(use.idx, result)
+    remove_dead(quantizers)
+
+
+def _fold_quantizer(graph: ir.Graph, quantized: ir.Value) -> None:
+    """QLinear_f32 -> Q becomes a QLinear with quantized output, if nothing else reads the float values."""
+    quantizer = quantized.producer()
+    y = quantizer.inputs[0] if quantizer is not None and is_op(quantizer, "QuantizeLinear") else None
+    linear = y.producer() if y is not None else None
+    found = [variant for node, variant in qlinear_nodes(graph) if node is linear]
+    if quantizer is None or y is None or linear is None or not found or found[0].y_type != "f32":
+        return
+    scale = scale_of(quantizer)
+    readers = [use.node for use in y.uses() if not is_op(use.node, "Shape")]
+    if isinstance(scale, str) or readers != [quantizer] or y.is_graph_output():
+        return
+    kind = "u8" if scale.zero_point.dtype == np.uint8 else "s8"
+    variant = dataclasses.replace(found[0], y_type=cast(Any, kind))
+    inputs = [*linear.inputs, *quantizer.inputs[1:]]
+    result = ir.Value(name=f"{linear.name}/y", shape=y.shape)
+    set_type(result, ir.DataType.from_numpy(scale.zero_point.dtype))
+    folded = ir.Node(DOMAIN, variant.name, inputs, linear.attributes.values(), outputs=[result], name=linear.name)
+    folded.meta.update(linear.meta)
+    graph.insert_before(linear, folded)
+    replace(quantized, result)
+    for use in [use for use in y.uses() if is_op(use.node, "Shape")]:
+        use.node.replace_input_with(use.idx, result)
+    remove_dead([quantizer])

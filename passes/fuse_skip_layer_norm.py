@@ -1,0 +1,147 @@
+"""Fuses a residual and the LayerNormalization behind it into SkipLayerNorm."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from .base import CountingPass, Refusal
+from .edit import remove_dead
+from .match.constants import is_op
+from .match.dims import dimension, rank_of, same_size, static_size
+from .match.layer_norm import LayerNorm, match_layer_norm
+from .match.quantizers import Scale, only_consumer, scale_of
+from .norm_outputs import outputs_for, put
+from .ops import DOMAIN
+from .ops.skip_layer_norm import Variant
+
+_MAX_BLOCK_NODES = 400
+
+
+class FuseSkipLayerNormPass(CountingPass):
+    """Every LayerNormalization of a sum of two becomes a SkipLayerNorm; `refusals` has the others.
+
+    Args:
+        exact: whether a residual that the source quantizes stays quantized; otherwise it stays float.
+    """
+
+    def __init__(self, exact: bool = False) -> None:
+        super().__init__()
+        self._exact = exact
+
+    def rewrite(self, model: ir.Model) -> int:
+        """Fuses all in the main graph."""
+        matched: list[tuple[LayerNorm, ir.Node]] = []
+        for node in list(model.graph):
+            norm = match_layer_norm(node)
+            if norm is None:
+                continue
+            reason = norm if isinstance(norm, str) else _why_not(norm)
+            if reason is not None or isinstance(norm, str):
+                self.refusals.append(Refusal(node.name or "", reason or ""))
+                continue
+            add = norm.x.producer()
+            assert add is not None  # _why_not
+            matched.append((norm, add))
+        if not self._exact:  # all of them first: whether a y is needed as float depends on those behind it
+            for _, add in matched:
+                _keep_residual_float(add)
+        for norm, add in matched:
+            _fuse(norm, add)
+        return len(matched)
+
+
+def _why_not(norm: LayerNorm) -> str | None:
+    """Why a normalization is not one of a residual sum; None if it is."""
+    add = norm.x.producer()
+    if add is None or not is_op(add, "Add"):
+        return "no residual is added before it"
+    if norm.x.is_graph_output() or any(use.node not in _readers(norm) for use in norm.x.uses()):
+        return "the sum before it is used elsewhere"
+    sides = [value for value in add.inputs if value is not None]
+    features = norm.gamma.size
+    if len(sides) != 2 or any(side.dtype not in (None, ir.DataType.FLOAT) for side in sides):
+        return "the sum before it is not float32"
+    ranks = {rank_of(side) for side in sides}
+    if len(ranks) != 1 or None in ranks or any(static_size(side, -1) != features for side in sides):
+        return "the sum before it is not known to be one of equal shapes"
+    if not _have_one_shape(sides[0], sides[1]):
+        return "the sum before it may broadcast"
+    return None
+
+
+def _readers(norm: LayerNorm) -> set[ir.Node]:
+    """The nodes of the normalization that read its input: one, or mean and difference."""
+    found = {norm.node}
+    if is_op(norm.node, "ReduceMean"):
+        consumer = only_consumer(norm.node.outputs[0])
+        if consumer is not None:
+            found.add(consumer)
+    return found
+
+
+def _have_one_shape(a: ir.Value, b: ir.Value) -> bool:
+    """Whether no side of the sum is repeated.
+
+    Either the sizes are known to be equal, or one side is computed from the other: a residual block.
+    """
+    axes = range((rank_of(a) or 1) - 1)
+    if all(same_size(dimension(a, axis), dimension(b, axis)) for axis in axes):
+        return True
+    sizes = [(static_size(a, axis), static_size(b, axis)) for axis in axes]
+    if any(x != y and 1 in (x, y) for x, y in sizes) or any(None not in pair and pair[0] != pair[1] for pair in sizes):
+        return False
+    return _is_computed_from(a, b) or _is_computed_from(b, a)
+
+
+def _is_computed_from(value: ir.Value, source: ir.Value) -> bool:
+    """Whether the data of a value comes from another one, through a linear."""
+    origin = _without_rounding(source)
+    seen: set[ir.Value] = set()
+    waiting: list[ir.Value] = [value]
+    while waiting and len(seen) < _MAX_BLOCK_NODES:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        node = here.producer()
+        if here is not value and (here is origin or (node is not None and node is origin.producer())):
+            return True
+        if node is not None and not is_op(node, "Shape"):
+            waiting += [source for source in node.inputs if source is not None]
+    return False
+
+
+def _without_rounding(value: ir.Value) -> ir.Value:
+    """The value before a Q/DQ pair, if there is one."""
+    dequantizer = value.producer()
+    quantized = dequantizer.inputs[0] if dequantizer is not None and is_op(dequantizer, "DequantizeLinear") else None
+    quantizer = quantized.producer() if quantized is not None else None
+    if dequantizer is None or quantizer is None or not is_op(quantizer, "QuantizeLinear"):
+        return value
+    scale, source = scale_of(dequantizer), quantizer.inputs[0]
+    if source is None or not isinstance(scale, Scale) or scale_of(quantizer) != scale or scale.is_one_sided:
+        return value
+    return source
+
+
+def _keep_residual_float(add: ir.Node) -> None:
+    for index, side in enumerate(add.inputs):
+        source = _without_rounding(side) if side is not None else None
+        if source is not None and source is not side:
+            old = side.producer() if side is not None else None
+            add.replace_input_with(index, source)
+            remove_dead([old])
+
+
+def _fuse(norm: LayerNorm, add: ir.Node) -> None:
+    variant = Variant(outputs_for(norm.y)[0])
+    sides = [value for value in add.inputs if value is not None]
+    if not _ends_a_block(sides[0]) and _ends_a_block(sides[1]):
+        sides.reverse()
+    put(norm, variant.name, sides, {})
+
+
+def _ends_a_block(value: ir.Value) -> bool:
+    """Whether a value comes out of a linear: it is x then, the other side the residual."""
+    node = value.producer()
+    return node is not None and node.domain == DOMAIN and node.op_type.startswith("QLinear_")

@@ -1,0 +1,228 @@
+"""Proves that what a graph adds to attention scores hides exactly the keys whose attention_mask is 0.
+
+Exporters spell this in many ways. Instead of a pattern for each, the part of the graph between the mask and the scores
+is cut out (its structure shows that it depends on nothing else but shapes) and run on a few masks of several shapes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from .constants import Array, constant, int_attribute, is_constant, is_default_domain, is_op
+from .dims import Element, dimension, rank_of, same_size
+
+HIDING = -9.99e3
+"""What is added to a score at this value or below hides the key: exp(-9990) is 0 in float32."""
+
+Role = Literal["added", "hidden", "visible"]
+
+_MASK_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataType.FLOAT)
+_ALLOWED = {
+    *("Add", "And", "Cast", "CastLike", "Clip", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand"),
+    *("Flatten", "Gather", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min"),
+    *("Mul", "Neg", "Not", "Or", "Range", "Reciprocal", "ReduceMax", "ReduceMin", "ReduceProd", "Reshape", "Shape"),
+    *("Sign", "Size", "Slice", "Split", "Squeeze", "Sub", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor"),
+}
+_MAX_NODES = 200
+_SHAPES = ((2, 3), (3, 5), (1, 4))
+
+
+@dataclasses.dataclass
+class _Part:
+    """The part of a graph that computes a value.
+
+    Attributes:
+        nodes: in an order in which they can run.
+        masks: graph inputs whose data it reads.
+        shapes: outputs of Shape nodes on values outside.
+    """
+
+    nodes: list[ir.Node] = dataclasses.field(default_factory=list)
+    masks: list[ir.Value] = dataclasses.field(default_factory=list)
+    shapes: list[ir.Value] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """The scores that a mask meets.
+
+    Attributes:
+        product: `[B, h, S, S]`.
+        queries: a value `[B, S, H]`.
+        heads: h.
+    """
+
+    product: ir.Value
+    queries: ir.Value
+    heads: int
+
+    def sizes_of(self, value: ir.Value) -> list[Element] | None:
+        """The sizes of a value's axes; None if not even their number is known."""
+        if _without_scaling(value) is self.product:
+            batch, length = (dimension(self.queries, axis) for axis in (0, 1))
+            return [batch, self.heads, length, length]
+        rank = rank_of(value)
+        return None if rank is None else [dimension(value, axis) for axis in range(rank)]
+
+
+class _UnknownSizeError(Exception):
+    """Why a Shape node cannot be given a value."""
+
+
+def _without_scaling(value: ir.Value) -> ir.Value:
+    """The value before elementwise ops with one varying input."""
+    node = value.producer()
+    while is_op(node, "QuantizeLinear", "DequantizeLinear", "Mul", "Div", "Identity"):
+        varying = [source for source in node.inputs if source is not None and not is_constant(source)]  # type: ignore[union-attr]
+        if len(varying) != 1:
+            break
+        value = varying[0]
+        node = value.producer()
+    return value
+
+
+def prove_key_mask(value: ir.Value, role: Role, scores: Scores, opset: int) -> ir.Value | str:
+    """Finds the raw mask `[B, S]` that a value stands for.
+
+    Args:
+        value: broadcastable to `[B, h, S, S]`.
+        role: whether it is added to the scores, or says where a key is hidden, or visible.
+        scores: what it masks.
+        opset: the model's version of the default domain.
+
+    Returns:
+        The graph input that holds the raw mask, or the reason why the value is not proven to be one.
+    """
+    part = _Part()
+    reason = _collect(value, part)
+    if reason is not None:
+        return reason
+    if len(part.masks) != 1:
+        return f"the mask is computed from {len(part.masks)} inputs, expected 1"
+    raw = part.masks[0]
+    if rank_of(raw) != 2 or raw.dtype not in _MASK_TYPES:
+        return f"input {raw.name} is not a mask [B, S] of int64, int32, bool or float32"
+    try:
+        return _probe(part, value, raw, role, scores, opset) or raw
+    except _UnknownSizeError as error:
+        return str(error)
+    except Exception as error:  # the evaluator raises whatever numpy does: then there is no proof
+        return f"the mask cannot be evaluated: {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+
+
+def _collect(value: ir.Value, part: _Part) -> str | None:
+    """Depth first; a string is the reason why the structure is not that of a mask."""
+    done: set[ir.Value] = set()
+
+    def visit(here: ir.Value) -> str | None:
+        if here in done or is_constant(here):
+            return None
+        done.add(here)
+        node = here.producer()
+        if node is None:
+            part.masks.append(here)
+            return None if here.is_graph_input() else f"the mask depends on {here.name}"
+        if not is_default_domain(node) or node.op_type not in _ALLOWED:
+            return f"the mask depends on {node.op_type}"
+        if node.op_type == "Shape":
+            part.shapes.append(here)
+            return None
+        for source in node.inputs:
+            reason = visit(source) if source is not None else None
+            if reason is not None:
+                return reason
+        done.update(node.outputs)
+        part.nodes.append(node)
+        return None if len(part.nodes) <= _MAX_NODES else "the mask is computed by too many nodes"
+
+    return visit(value)
+
+
+def _probe(part: _Part, value: ir.Value, raw: ir.Value, role: Role, scores: Scores, opset: int) -> str | None:
+    evaluate = _evaluator(part, value, raw, opset)
+    assert raw.dtype is not None  # checked by the caller
+    for batch, length in _SHAPES:
+        sizes = [_probe_sizes(shape, scores, raw, batch, length) for shape in part.shapes]
+        for mask in _masks(batch, length):
+            feeds = {str(raw.name): mask.astype(raw.dtype.numpy())}
+            feeds |= {f"{shape.name}": size for shape, size in zip(part.shapes, sizes, strict=True)}
+            found = np.broadcast_to(evaluate(feeds), (batch, scores.heads, length, length))
+            expected = np.broadcast_to((mask == 0)[:, None, None, :], found.shape)
+            reason = _compare(found, expected, role)
+            if reason is not None:
+                return reason
+    return None
+
+
+def _compare(found: Array, hidden: Array, role: Role) -> str | None:
+    if role != "added":
+        is_hidden = found.astype(bool) if role == "hidden" else ~found.astype(bool)
+        return None if np.array_equal(is_hidden, hidden) else "the mask hides other keys than those of attention_mask 0"
+    if found.dtype != np.float32:
+        return f"the mask is added as {found.dtype}, expected float32"
+    if not np.array_equal(found <= HIDING, hidden):
+        return "the mask hides other keys than those of attention_mask 0"
+    return None if (found[~hidden] == 0).all() else "the mask adds something to keys that are not hidden"
+
+
+def _masks(batch: int, length: int) -> list[Array]:
+    """Right padding, left padding, holes; every sequence has a visible key."""
+    rng = np.random.default_rng(length)
+    ends = rng.integers(1, length + 1, batch)
+    right = (np.arange(length) < ends[:, None]).astype(np.int64)
+    holes = rng.integers(0, 2, (batch, length))
+    holes[:, rng.integers(0, length)] = 1
+    return [np.ones((batch, length), np.int64), right, right[:, ::-1].copy(), holes]
+
+
+def _probe_sizes(shape: ir.Value, scores: Scores, raw: ir.Value, batch: int, length: int) -> Array:
+    """What a Shape node yields when the raw mask is `[batch, length]`."""
+    node = shape.producer()
+    source = node.inputs[0] if node is not None else None
+    found = scores.sizes_of(source) if source is not None else None
+    if node is None or source is None or found is None:
+        raise _UnknownSizeError(f"the rank behind {shape.name} is unknown")
+    sizes = []
+    for axis, size in enumerate(found):
+        if isinstance(size, int):
+            sizes.append(size)
+        elif same_size(size, dimension(raw, 0)):
+            sizes.append(batch)
+        elif same_size(size, dimension(raw, 1)):
+            sizes.append(length)
+        else:
+            raise _UnknownSizeError(f"axis {axis} of {source.name} is not known to be batch or length")
+    start, end = int_attribute(node, "start", 0), int_attribute(node, "end", len(sizes))
+    return np.array(sizes[start:end], np.int64)
+
+
+def _evaluator(part: _Part, value: ir.Value, raw: ir.Value, opset: int) -> Callable[[dict[str, Array]], Array]:
+    """A function from feeds to the value, by onnx's reference implementation."""
+    import onnx.reference
+
+    constants: dict[str, onnx.TensorProto] = {}
+    for node in part.nodes:
+        for source in node.inputs:
+            array = constant(source) if source is not None and is_constant(source) else None
+            if source is not None and array is not None:
+                constants[str(source.name)] = onnx.numpy_helper.from_array(array.copy(), str(source.name))
+    nodes = [ir.serde.serialize_node(node) for node in part.nodes]
+    kinds = {str(raw.name): int(raw.dtype or 0), **{str(s.name): onnx.TensorProto.INT64 for s in part.shapes}}
+    inputs = [onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()]
+    output = onnx.helper.make_tensor_value_info(str(value.name), int(value.dtype or 0), None)
+    graph = onnx.helper.make_graph(nodes, "mask", inputs, [output], list(constants.values()))
+    evaluator = onnx.reference.ReferenceEvaluator(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    )
+
+    def evaluate(feeds: dict[str, Array]) -> Array:
+        results: Any = evaluator.run(None, feeds)
+        return np.asarray(results[0])
+
+    return evaluate

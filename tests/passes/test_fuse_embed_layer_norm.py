@@ -1,0 +1,166 @@
+"""EmbedLayerNorm takes the place of embeddings that are added and normalized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from pyfastep.passes.attach_functions import AttachFunctionsPass
+from pyfastep.passes.fuse_embed_layer_norm import FuseEmbedLayerNormPass
+from pyfastep.passes.infer_shapes import InferShapesPass
+
+from .encoders import FEATURES, WORDS, EncoderBuilder, embeddings, feeds_of
+from .models import op_types, run, to_ir
+
+SHAPE = ["batch", "length", FEATURES]
+
+
+def embed_model(
+    tables: str = "f32",
+    *,
+    with_type: bool = False,
+    quantized: bool = False,
+    ids: str = "i64",
+    change: Callable[[EncoderBuilder, str], str] = lambda b, total: total,
+    asks_shape: bool = False,
+) -> onnx.ModelProto:
+    b = EncoderBuilder()
+    b.input("input_ids" if ids == "i64" else "input_ids_given", ["batch", "length"])
+    b.inputs[0].type.tensor_type.elem_type = onnx.TensorProto.INT64 if ids == "i64" else onnx.TensorProto.INT32
+    if ids != "i64":
+        b.inputs[0].name = "input_ids"
+    total = change(b, embeddings(b, tables, with_type))
+    y = b.norm(total, "norm")
+    if asks_shape:
+        b.node("Shape", ["word_rows"], "asked")
+        b.node("Shape", ["word_rows" if tables == "f32" else "word_g"], "asked_last", start=-1)
+        b.output("asked", [3])
+        b.output("asked_last", [1])
+        for output in b.outputs:
+            output.type.tensor_type.elem_type = onnx.TensorProto.INT64
+    if quantized:
+        b.dequantize(b.quantize(y, b.scale("y", 0.03, 120), "y_q"), ["y_scale", "y_zero"], "y")
+    else:
+        b.node("Identity", [y], "y")
+    b.output("y", SHAPE)
+    return b.build()
+
+
+def fuse(source: onnx.ModelProto, exact: bool = False) -> tuple[ir.Model, FuseEmbedLayerNormPass]:
+    onnx.checker.check_model(source, full_check=True)
+    model = to_ir(source)
+    InferShapesPass()(model)
+    step = FuseEmbedLayerNormPass(exact)
+    step(model)
+    AttachFunctionsPass()(model)
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)
+    return model, step
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("with_type", [False, True])
+@pytest.mark.parametrize("tables", ["f32", "first", "behind"])
+def test_forms(tables: str, with_type: bool, quantized: bool, exact: bool) -> None:
+    source = embed_model(tables, with_type=with_type, quantized=quantized)
+    model, step = fuse(source, exact)
+    assert step.count == 1
+    assert not step.refusals
+    name = "EmbedLayerNorm" + "_type" * with_type + ("_u8" if quantized else "_f32") + "_quant" * (tables != "f32")
+    assert op_types(model).count(name) == 1
+    assert not {"LayerNormalization", "Add", "QuantizeLinear"} & set(op_types(model))
+    feeds = feeds_of(source)
+    difference = np.abs(run(model, feeds)[0] - run(source, feeds)[0])
+    assert difference.max() <= (0.0301 if quantized else 1e-5)
+    assert (difference > 1e-5).mean() < 0.01
+
+
+def test_tables_are_stored_as_they_were() -> None:
+    model, _ = fuse(embed_model("first", with_type=True))
+    (node,) = [node for node in model.graph if node.domain == "fastep"]
+    shapes = {v.name.split("/")[-1]: v.const_value for v in node.inputs if v is not None and v.const_value is not None}
+    assert shapes["word"].dtype == ir.DataType.UINT8
+    assert list(shapes["word"].shape) == [WORDS, FEATURES]
+    assert float(shapes["word_scale"].numpy()) == np.float32(0.01)
+
+
+def test_int32_ids_are_cast() -> None:
+    source = embed_model(ids="i32")
+    model, step = fuse(source)
+    assert step.count == 1
+    assert "Cast" in op_types(model)
+    feeds = {"input_ids": feeds_of(embed_model())["input_ids"].astype(np.int32)}
+    assert np.allclose(run(model, feeds)[0], run(source, feeds)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("tables", ["f32", "first"])
+def test_who_asks_for_a_shape_asks_the_ids(tables: str) -> None:
+    """No embedding is computed only to know its shape."""
+    source = embed_model(tables, asks_shape=True)
+    model, _ = fuse(source)
+    gathers = [node for node in model.graph if node.op_type == "Gather" and node.inputs[1] is model.graph.inputs[0]]
+    assert not gathers
+    feeds = feeds_of(source, 2, 5)
+    found = run(model, feeds)
+    assert found[0].tolist() == [2, 5, FEATURES]
+    assert found[1].tolist() == [FEATURES]
+
+
+def four_terms(b: EncoderBuilder, total: str) -> str:
+    extra = b.node("Gather", [b.constant("extra", np.ones((WORDS, FEATURES))), "input_ids"], "extra_rows")
+    return b.node("Add", [total, b.node("Add", [extra, extra], "twice")], "more")
+
+
+def constant_added(b: EncoderBuilder, total: str) -> str:
+    return b.node("Add", [total, b.c(np.ones(FEATURES))], "more")
+
+
+def one_table_quantized(b: EncoderBuilder, total: str) -> str:
+    table = b.constant("extra", np.ones((WORDS, FEATURES)), np.uint8)
+    rows = b.dequantize(b.node("Gather", [table, "input_ids"], "extra_q"), b.scale("extra", 0.1, 3), "extra_rows")
+    return b.node("Add", [total, rows], "more")
+
+
+def rounded_rows(b: EncoderBuilder, total: str) -> str:
+    extra = b.node("Gather", [b.constant("extra", np.ones((WORDS, FEATURES))), "input_ids"], "extra_rows")
+    return b.node("Add", [total, b.pair(extra, 0.1)], "more")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (four_terms, "a sum of 4 embeddings, expected 2 or 3"),
+        (constant_added, "something else than an embedding is added"),
+        (one_table_quantized, "some embedding tables are quantized, others are not"),
+        (rounded_rows, "the rows of a float embedding table are rounded"),
+    ],
+)
+def test_reasons(change: Callable[[EncoderBuilder, str], str], reason: str) -> None:
+    model, step = fuse(embed_model(change=change))
+    assert step.count == 0
+    assert [entry.reason for entry in step.refusals] == [reason]
+    assert "LayerNormalization" in op_types(model)
+
+
+def test_exact_keeps_the_rounding_to_another_scale() -> None:
+    source = embed_model("first")
+    scale = next(t for t in source.graph.initializer if t.name == "word_table_scale")
+    other = onnx.numpy_helper.from_array(np.float32(0.013), "another_scale")
+    source.graph.initializer.append(other)
+    for node in source.graph.node:
+        if node.output[0] in ("word_gq", "word_rows"):
+            node.input[1] = "another_scale"
+    assert scale.name == "word_table_scale"
+    assert fuse(source, exact=False)[1].count == 1
+    _, step = fuse(source, exact=True)
+    assert step.count == 0
+    assert step.refusals[0].reason.startswith("exact conversion keeps the rounding of embeddings")
+
+
+def test_a_second_run_changes_nothing() -> None:
+    model, step = fuse(embed_model("first", quantized=True))
+    assert not step(model).modified
