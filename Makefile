@@ -65,11 +65,14 @@ build/runtime-%/.stamp: constraints.txt $(VENV)/.tools
 	build/runtime-$*/bin/python -m pip --disable-pip-version-check install -q -c build/runtime-$*/constraints.txt onnxruntime==$* numpy
 	touch $@
 
-test-floor: wheel $(FLOOR)/.stamp
+# ONNX Runtime 1.23 aborts on a source model of the deselected test (a Transpose without perm below per-channel Q/DQ).
+test-floor: wheel $(FLOOR)/.stamp $(TOO_OLD)/.stamp
 	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q -c $(FLOOR)/constraints.txt \
-	  "$$(echo $(WHEEL_FOLDER)/*.whl)[convert]" hypothesis pytest pytest-xdist
+	  "$$(echo $(WHEEL_FOLDER)/*.whl)[quantize]" hypothesis pytest pytest-xdist
 	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q --force-reinstall --no-deps $(WHEEL_FOLDER)/*.whl
-	$(FLOOR)/bin/pytest -n 2 --dist loadfile tests/ops tests/passes tests/pyfastep --ignore tests/pyfastep/compress --ignore tests/pyfastep/demo
+	FASTEP_OLD_PYTHON=$(abspath $(TOO_OLD))/bin/python $(FLOOR)/bin/pytest -n 2 --dist loadfile \
+	  tests/ops tests/passes tests/pyfastep --ignore tests/pyfastep/compress --ignore tests/pyfastep/demo \
+	  --deselect tests/passes/test_pipeline.py::test_models_are_whole
 
 # -I keeps the sources in this folder from hiding the installed package.
 demo: install
