@@ -25,7 +25,7 @@ class NodeView {
   virtual const std::string& name() const = 0;
   virtual const std::string& op_type() const = 0;
   virtual size_t InputCount() const = 0;
-  virtual InputInfo Input(size_t index) const = 0;  // cheap: reads no weights
+  virtual InputInfo Input(size_t index) const = 0;         // cheap: reads no weights
   virtual std::string OutputName(size_t index) const = 0;  // empty: nobody wants it
 
   // The value of a constant input, valid as long as the node is.
