@@ -120,7 +120,7 @@ def probabilities(variant: Variant, inputs: Mapping[str, Array], num_heads: int,
     )
     visible = np.ones((1, 1, 1, 1), bool)
     if variant.mask == "bias":
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # a bias may be -inf
             t = fma(s.astype(np.float32), c, inputs["mask"] * np.float32(log2_e))
             largest = np.maximum(t.max(-1, keepdims=True), _HIDDEN)
             x = (t - largest) + _LOG2_LARGEST
