@@ -69,7 +69,9 @@ EpilogueParams::EpilogueParams(const LinearSpec& spec, const Weights& weights)
     Check(std::isfinite(scale_[n]) && std::isfinite(bias_[n]), spec.name, "output ", n,
           ": x_scale * w_scale / y_scale and bias / y_scale must be finite in float32, found ", scale_[n], " and ",
           bias_[n]);
-    const double largest = LargestSum(weights, n) * scale_[n] + std::fabs(bias_[n]);
+    // In steps of the output; |gelu(v)| <= |v|.
+    const double steps = folded || !quantized ? 1 : 1 / double(spec.y_scale);
+    const double largest = (LargestSum(weights, n) * scale_[n] + std::fabs(bias_[n])) * steps + 256;
     bounded_ = bounded_ && weights.zero_point.empty() && largest < kLargestConvertible;
     // Modulo 2^32; where it matters (FitsInt32) nothing is lost.
     acc_init_[n] = static_cast<int32_t>(-int64_t{x_zero_point_} * RowSum(weights, n));

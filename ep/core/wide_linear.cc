@@ -19,7 +19,7 @@ namespace {
 struct ScalarOps {
   using F32 = float;
   static float Set(float x) { return x; }
-  static float Abs(float x) { return std::fabs(x); }
+  static float MinAbs(float x, float y) { return Min(std::fabs(x), y); }
   static float Add(float x, float y) { return x + y; }
   static float Sub(float x, float y) { return x - y; }
   static float Min(float x, float y) { return x < y ? x : y; }
@@ -48,6 +48,12 @@ float Activate(Activation activation, float v) {
       break;
   }
   return v;
+}
+
+// GELU of what becomes a byte.
+float ActivateForBytes(const Epilogue& e, float v) {
+  if (e.out_scale > kCoarseGeluScale) return Activate(e.activation, v);
+  return e.activation == Activation::kGelu ? CoarseGeluErf<ScalarOps>(v) : CoarseGeluTanh<ScalarOps>(v);
 }
 
 class WideLinear final : public Linear {
@@ -116,8 +122,7 @@ class WideLinear final : public Linear {
       return;
     }
     const bool gelu = epilogue_.activation == Activation::kGelu || epilogue_.activation == Activation::kGeluTanh;
-    const float q =
-        gelu ? std::fma(Activate(epilogue_.activation, v), epilogue_.out_scale, epilogue_.out_zero_point) : v;
+    const float q = gelu ? std::fma(ActivateForBytes(epilogue_, v), epilogue_.out_scale, epilogue_.out_zero_point) : v;
     const float clamped = std::min(std::max(q, static_cast<float>(epilogue_.lo)), static_cast<float>(epilogue_.hi));
     static_cast<uint8_t*>(y)[at] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(clamped)));
   }

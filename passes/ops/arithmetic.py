@@ -13,6 +13,12 @@ DoubleArray = npt.NDArray[np.float64]
 GELU_ERROR_BOUND = 2.0**-23
 """`|gelu(x) - exact| <= GELU_ERROR_BOUND * max(|x|, 1)`, for both forms."""
 
+COARSE_GELU_ERROR_BOUND = 1.34e-4
+"""The same of the form for results that become bytes."""
+
+COARSE_GELU_SCALE = np.float32(512)
+"""The largest 1 / y_scale for which that form is used."""
+
 # Coefficients, lowest first, and constants of ep/kernels/generic/gelu.h, where the method is explained.
 _TAIL_ERF = (
     *(-1.0, -1.15110993, -0.459170043, -0.0526079237, 0.00722277258),
@@ -22,6 +28,15 @@ _TAIL_TANH = (
     *(-1.0, -1.15107334, -0.459534496, -0.0503141843, 0.00554041564),
     *(0.00204342278, -0.00144340622, 0.000108368804, 3.28968345e-05, -4.38375309e-06),
 )
+_COARSE_ERF = (
+    *(0.498741269, -0.382411748, -0.056794405, 0.150873244),
+    *(-0.0619048811, 0.0107750567, -0.000708657724),
+)
+_COARSE_TANH = (
+    *(0.498635054, -0.382617861, -0.0552558303, 0.149325505),
+    *(-0.0613268688, 0.0106870523, -0.000704425795),
+)
+_COARSE_ERF_CLAMP, _COARSE_TANH_CLAMP = 3.85, 3.8
 _EXP2 = (1.0, 0.693147004, 0.240222469, 0.0555071086, 0.00967129134, 0.00132695213)
 _CLAMP = 64.0
 _LOWEST_EXPONENT = -127.0
@@ -52,6 +67,21 @@ def gelu_erf(x: npt.ArrayLike) -> FloatArray:
 def gelu_tanh(x: npt.ArrayLike) -> FloatArray:
     """x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), bit for bit as the kernels compute it."""
     return _gelu(np.asarray(x, np.float32), _TAIL_TANH)
+
+
+def coarse_gelu_erf(x: npt.ArrayLike) -> FloatArray:
+    """GELU of what becomes a byte: max(x, 0) - a p(a), a = min(|x|, clamp), bit for bit as the kernels compute it."""
+    return _coarse_gelu(np.asarray(x, np.float32), _COARSE_ERF, _COARSE_ERF_CLAMP)
+
+
+def coarse_gelu_tanh(x: npt.ArrayLike) -> FloatArray:
+    """The same of the tanh form."""
+    return _coarse_gelu(np.asarray(x, np.float32), _COARSE_TANH, _COARSE_TANH_CLAMP)
+
+
+def _coarse_gelu(x: FloatArray, tail: tuple[float, ...], clamp: float) -> FloatArray:
+    a = np.minimum(np.abs(x), np.float32(clamp))
+    return fma(-a, _horner(tail, a), np.maximum(x, np.float32(0)))
 
 
 def _gelu(x: FloatArray, tail: tuple[float, ...]) -> FloatArray:

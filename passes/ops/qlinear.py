@@ -16,7 +16,15 @@ import onnx
 
 from .. import storage
 from . import DOMAIN
-from .arithmetic import FloatArray, fma, gelu_erf, gelu_tanh
+from .arithmetic import (
+    COARSE_GELU_SCALE,
+    FloatArray,
+    coarse_gelu_erf,
+    coarse_gelu_tanh,
+    fma,
+    gelu_erf,
+    gelu_tanh,
+)
 from .body import Body
 
 Activation = Literal["", "relu", "gelu", "gelutanh"]
@@ -100,8 +108,9 @@ def reference(
         offset = (bias.astype(np.float64) / y_scale + zero_point).astype(np.float32)
         steps = fma(acc, scale, offset)
     else:
-        g = _activate(fma(acc, (x_scale * w_scale).astype(np.float32), bias), variant.activation)
-        steps = fma(g, np.float32(1 / y_scale), np.float32(zero_point))
+        v, out_scale = fma(acc, (x_scale * w_scale).astype(np.float32), bias), np.float32(1 / y_scale)
+        is_coarse = out_scale <= COARSE_GELU_SCALE
+        steps = fma(_activate(v, variant.activation, coarse=is_coarse), out_scale, np.float32(zero_point))
     info = np.iinfo(_QUANTIZED_TYPES[variant.y_type])
     lowest = max(info.min, int(zero_point)) if variant.activation == "relu" else info.min
     return np.clip(np.rint(steps), lowest, info.max).astype(info.dtype)
@@ -121,12 +130,14 @@ def accumulate(
     return np.asarray(x @ (weight.astype(np.float64) - inputs["w_zero_point"])).astype(np.int64)
 
 
-def _activate(v: FloatArray, activation: Activation) -> FloatArray:
+def _activate(v: FloatArray, activation: Activation, *, coarse: bool = False) -> FloatArray:
     if activation == "relu":
         return np.where(v > 0, v, np.float32(0))
     if activation == "gelu":
-        return gelu_erf(v)
-    return gelu_tanh(v) if activation == "gelutanh" else v
+        return coarse_gelu_erf(v) if coarse else gelu_erf(v)
+    if activation == "gelutanh":
+        return coarse_gelu_tanh(v) if coarse else gelu_tanh(v)
+    return v
 
 
 def build_function(variant: Variant, opset: int) -> onnx.FunctionProto:

@@ -73,6 +73,30 @@ def accumulate(spec: LinearSpec, x: Array) -> Array:
     return (centred_x @ centred_w.T).astype(np.int64)
 
 
+# Coefficients of p and the bound of its argument, and the largest 1 / y_scale (ep/kernels/generic/gelu.h).
+COARSE_GELU = {
+    "gelu": (
+        (0.498741269, -0.382411748, -0.056794405, 0.150873244, -0.0619048811, 0.0107750567, -0.000708657724),
+        3.85,
+    ),
+    "gelutanh": (
+        (0.498635054, -0.382617861, -0.0552558303, 0.149325505, -0.0613268688, 0.0106870523, -0.000704425795),
+        3.8,
+    ),
+}
+COARSE_GELU_SCALE = np.float32(512)
+
+
+def coarse_gelu(form: str, v: Array) -> Array:
+    """GELU of what becomes a byte: max(v, 0) - a p(a), a = min(|v|, bound)."""
+    coefficients, bound = COARSE_GELU[form]
+    a = np.minimum(np.abs(v), np.float32(bound))
+    p = np.full_like(a, np.float32(coefficients[-1]))
+    for c in coefficients[-2::-1]:
+        p = fma(p, a, np.float32(c))
+    return fma(-a, p, np.maximum(v, np.float32(0)))
+
+
 def run(spec: LinearSpec, x: Array, gelu: Callable[[str, Array], Array]) -> Array:
     """`y [M, N]`; `gelu(form, v)` is the elementwise GELU that the contract shares among tiers."""
     acc = accumulate(spec, x).astype(np.float32)
@@ -83,7 +107,8 @@ def run(spec: LinearSpec, x: Array, gelu: Callable[[str, Array], Array]) -> Arra
     if spec.y_type == "f32" or is_gelu:
         v = fma(acc, double_scale.astype(np.float32), spec.bias)
         if is_gelu:
-            v = gelu(spec.activation, v)
+            coarse = spec.y_type != "f32" and np.float32(1.0 / y_scale) <= COARSE_GELU_SCALE
+            v = (coarse_gelu if coarse else gelu)(spec.activation, v)
         elif spec.activation == "relu":
             v = np.maximum(v, np.float32(0))
         if spec.y_type == "f32":

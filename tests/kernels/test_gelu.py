@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
+from . import reference
 from .capi import Array, Capi
+from .cases import make_spec
 
 # kGeluErrorBound of gelu.h, relative to max(|x|, 1).
 ERROR_BOUND = 2.0**-23
+COARSE_ERROR_BOUND = 1.34e-4
 
 FORMS = ("gelu", "gelutanh")
 
@@ -51,3 +56,26 @@ def test_limits(capi: Capi, tier: str, form: str) -> None:
     x = np.array([0.0, -0.0, np.inf, -np.inf, largest, -largest, -14.0], np.float32)
     y = capi.gelu(tier, form, x)
     assert np.array_equal(y, np.array([0, 0, np.inf, 0, largest, 0, 0], np.float32))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_error_of_the_coarse_form(form: str) -> None:
+    """Of the oracle; that every tier has its bits is tested with whole layers."""
+    x = np.concatenate([np.linspace(-16, 16, 300_007, dtype=np.float32), some_of_all_floats(step=40_009)])
+    error = np.abs(reference.coarse_gelu(form, x) - exact(form, x)) / np.maximum(np.abs(x.astype(np.float64)), 1)
+    assert error.max() <= COARSE_ERROR_BOUND, f"at x = {x[error.argmax()]!r}"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("y_type", ["u8", "s8"])
+@pytest.mark.parametrize("y_scale", [0.03, 1 / 512, np.nextafter(np.float32(1 / 512), np.float32(0)), 1 / 700])
+def test_bytes(capi: Capi, tier: str, form: str, y_type: str, y_scale: float) -> None:
+    """Every value of a fine grid as the sum of a layer, on both sides of the step from which the fine form is used."""
+    rng = np.random.default_rng(5)
+    n, k = 48, 8
+    zero_point = 128 if y_type == "u8" else -1
+    options: dict[str, Any] = {"x_scale": 3e-4, "y_scale": float(y_scale), "y_zero_point": zero_point, "y_type": y_type}
+    spec = make_spec(rng, rng.integers(-127, 128, (n, k), dtype=np.int8), activation=form, **options)
+    x = rng.integers(0, 256, (300, k), dtype=np.uint8)
+    expected = reference.run(spec, x, functools.partial(capi.gelu, "scalar"))
+    np.testing.assert_array_equal(capi.linear(spec, tier).run(x), expected)

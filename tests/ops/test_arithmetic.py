@@ -50,11 +50,20 @@ def header_array(text: str, name: str) -> list[np.float32]:
 
 def test_constants_are_those_of_the_kernels(repository: Path) -> None:
     text = (repository / "ep/kernels/generic/gelu.h").read_text()
-    for name, ours in (("kGeluErfTail", "_TAIL_ERF"), ("kGeluTanhTail", "_TAIL_TANH"), ("kExp2", "_EXP2")):
+    for name, ours in (
+        ("kGeluErfTail", "_TAIL_ERF"),
+        ("kGeluTanhTail", "_TAIL_TANH"),
+        ("kCoarseGeluErf", "_COARSE_ERF"),
+        ("kCoarseGeluTanh", "_COARSE_TANH"),
+        ("kExp2", "_EXP2"),
+    ):
         assert header_array(text, name) == [np.float32(c) for c in getattr(arithmetic, ours)]
     for name, ours in (
         ("kGeluClamp", "_CLAMP"),
         ("kLowestExponent", "_LOWEST_EXPONENT"),
+        ("kCoarseGeluScale", "COARSE_GELU_SCALE"),
+        ("kCoarseGeluErfClamp", "_COARSE_ERF_CLAMP"),
+        ("kCoarseGeluTanhClamp", "_COARSE_TANH_CLAMP"),
         ("kRoundToInt", "_ROUND_TO_INT"),
     ):
         match = re.search(rf"{name} = (-?[\d.]+)f;", text)

@@ -116,7 +116,11 @@ def exact_and_bound(
     elif variant.activation:
         exact = gelu_in_double(v, variant.activation)
         own = (arithmetic.GELU_ERROR_BOUND + RUNTIME_GELU_ERROR) * np.maximum(np.abs(v), 1) / UNIT
-        bound = 1.13 * bound + own + 2 * np.abs(exact)
+        is_coarse = (
+            variant.y_type != "f32" and np.float32(1 / np.float64(inputs["y_scale"])) <= arithmetic.COARSE_GELU_SCALE
+        )
+        coarse = arithmetic.COARSE_GELU_ERROR_BOUND / UNIT if is_coarse else 0.0
+        bound = 1.13 * bound + own + coarse + 2 * np.abs(exact)
     if variant.y_type != "f32":
         scale, zero_point = np.float64(inputs["y_scale"]), float(inputs["y_zero_point"])
         exact = exact / scale + zero_point

@@ -3,11 +3,12 @@
 
 #include "core/kernel_table.h"
 #include "kernels/avx512vnni/zmm.h"
+#include "kernels/generic/gelu.h"
 
 namespace fastep::avx512vnni {
 
 // kRare: what is not worth a copy in every loop, GELU before all. kTokenU8: attention's output, dense products only.
-enum class Ending { kPartial, kI32, kU8, kS8, kF32, kResidual, kTokenU8, kRare };
+enum class Ending { kPartial, kI32, kU8, kS8, kF32, kResidual, kTokenU8, kGeluU8, kRare };
 
 // A call's epilogue as the loops need it: everything in locals, so that it stays in registers.
 struct Output {
@@ -27,10 +28,32 @@ void FinishRare(const Output& output, int32_t tokens, int32_t row, const int32_t
 
 namespace {
 
+// The vector of kernels/generic/gelu.h.
+struct ZmmOps {
+  using F32 = F32x16;
+  static F32 Set(float x) { return _mm512_set1_ps(x); }
+  // The lesser magnitude, its sign cleared.
+  static F32 MinAbs(F32 x, F32 y) { return _mm512_range_ps(x, y, 0x0a); }
+  static F32 Add(F32 x, F32 y) { return _mm512_add_ps(x, y); }
+  static F32 Sub(F32 x, F32 y) { return _mm512_sub_ps(x, y); }
+  static F32 Min(F32 x, F32 y) { return _mm512_min_ps(x, y); }
+  static F32 Max(F32 x, F32 y) { return _mm512_max_ps(x, y); }
+  static F32 Fma(F32 x, F32 y, F32 z) { return _mm512_fmadd_ps(x, y, z); }
+  static F32 FnMadd(F32 x, F32 y, F32 z) { return _mm512_fnmadd_ps(x, y, z); }
+  static F32 AddExponent(F32 e, F32 t) {
+    const __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(e), shifted));
+  }
+};
+
 FASTEP_INLINE Ending EndingOf(const ProductArgs& args, bool dense) {
   const Epilogue& e = *args.epilogue;
   if (!args.last) return Ending::kPartial;
   if (e.kind == OutputKind::kInt32) return Ending::kI32;
+  if (e.activation == Activation::kGelu && e.kind == OutputKind::kQuantU8 && e.bounded &&
+      e.out_scale <= kCoarseGeluScale) {
+    return Ending::kGeluU8;
+  }
   if (e.activation == Activation::kGelu || e.activation == Activation::kGeluTanh) return Ending::kRare;
   if (e.token_scale != nullptr) {
     return dense && e.kind == OutputKind::kQuantU8 && e.bounded ? Ending::kTokenU8 : Ending::kRare;
@@ -115,6 +138,22 @@ FASTEP_INLINE void StoreF32(const Output& o, int32_t row, const I32x16 (&acc)[4]
   }
 }
 
+template <int V>
+FASTEP_INLINE void StoreGelu(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
+  const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
+  const F32x16 scale = _mm512_set1_ps(o.epilogue->out_scale), zero_point = _mm512_set1_ps(o.epilogue->out_zero_point);
+  uint8_t* out = o.out + static_cast<size_t>(row) * (kLanes * V);
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
+    F32x16 y[4];
+    FASTEP_UNROLL
+    for (int r = 0; r < 4; ++r) {
+      y[r] = _mm512_fmadd_ps(CoarseGeluErf<ZmmOps>(Requantize(o, row + r, acc[r][v])), scale, zero_point);
+    }
+    Store(out + v * 64, Quantize<false>(y, lo));
+  }
+}
+
 // Added to what is there.
 template <int V>
 FASTEP_INLINE void StoreResidual(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
@@ -177,6 +216,8 @@ FASTEP_INLINE void Finish(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
     case Ending::kTokenU8:
       if constexpr (kDense) return StoreQuantized<false, true, V>(o, row, acc);
       return;
+    case Ending::kGeluU8:
+      return StoreGelu<V>(o, row, acc);
     case Ending::kRare: {
       alignas(64) uint8_t memory[4 * 64 * V];
       StoreI32<V>(memory, 0, acc);

@@ -1,4 +1,5 @@
-// Row-major activations to tiles and back.
+// Row-major activations to tiles and back. All features of 16 tokens, then the next: more rows at a time are more pages
+// than the address cache for stores holds.
 #include "kernels/avx512vnni/kernels.h"
 #include "kernels/avx512vnni/transpose.h"
 
@@ -104,9 +105,9 @@ void PlanarFromQuad(const uint8_t* tile, int32_t quads, int32_t tokens, uint8_t*
 }
 
 void UnpackQuad(const uint8_t* tile, int32_t rows, int32_t m, int32_t tokens, uint8_t* y, size_t stride_bytes) {
-  for (int32_t row = 0; row < rows; row += 64) {
-    const __mmask64 columns = LowBits64(rows - row);
-    for (int32_t token = 0; token < m; token += 16) {
+  for (int32_t token = 0; token < m; token += 16) {
+    for (int32_t row = 0; row < rows; row += 64) {
+      const __mmask64 columns = LowBits64(rows - row);
       __m512i r[16];
       FASTEP_UNROLL
       for (int q = 0; q < 16; ++q) {
@@ -124,9 +125,9 @@ void UnpackQuad(const uint8_t* tile, int32_t rows, int32_t m, int32_t tokens, ui
 
 void UnpackF32(const float* tile, int32_t rows, int32_t m, int32_t tokens, float* y, size_t stride_bytes) {
   auto* bytes = reinterpret_cast<uint8_t*>(y);
-  for (int32_t row = 0; row < rows; row += 16) {
-    const __mmask16 columns = LowBits16(rows - row);
-    for (int32_t token = 0; token < m; token += 16) {
+  for (int32_t token = 0; token < m; token += 16) {
+    for (int32_t row = 0; row < rows; row += 16) {
+      const __mmask16 columns = LowBits16(rows - row);
       __m512i r[16];
       FASTEP_UNROLL
       for (int i = 0; i < 16; ++i) {
@@ -145,9 +146,9 @@ void UnpackF32(const float* tile, int32_t rows, int32_t m, int32_t tokens, float
 
 void PackF32(const float* x, size_t stride_bytes, int32_t rows, int32_t m, int32_t tokens, float* tile) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(x);
-  for (int32_t row = 0; row < rows; row += 16) {
-    const __mmask16 columns = LowBits16(rows - row);
-    for (int32_t token = 0; token < tokens; token += 16) {
+  for (int32_t token = 0; token < tokens; token += 16) {
+    for (int32_t row = 0; row < rows; row += 16) {
+      const __mmask16 columns = LowBits16(rows - row);
       __m512i r[16];
       FASTEP_UNROLL
       for (int t = 0; t < 16; ++t) {

@@ -1,32 +1,15 @@
 // Epilogues that are called once per four rows instead of being part of every loop: GELU (24 operations per element,
 // what 96 products cost) and values that may not fit int32 before the clamp.
 #include "kernels/avx512vnni/epilogue.h"
-#include "kernels/generic/gelu.h"
 
 namespace fastep::avx512vnni {
 namespace {
 
-struct ZmmOps {
-  using F32 = F32x16;
-  static F32 Set(float x) { return _mm512_set1_ps(x); }
-  static F32 Abs(F32 x) { return _mm512_abs_ps(x); }
-  static F32 Add(F32 x, F32 y) { return _mm512_add_ps(x, y); }
-  static F32 Sub(F32 x, F32 y) { return _mm512_sub_ps(x, y); }
-  static F32 Min(F32 x, F32 y) { return _mm512_min_ps(x, y); }
-  static F32 Max(F32 x, F32 y) { return _mm512_max_ps(x, y); }
-  static F32 Fma(F32 x, F32 y, F32 z) { return _mm512_fmadd_ps(x, y, z); }
-  static F32 FnMadd(F32 x, F32 y, F32 z) { return _mm512_fnmadd_ps(x, y, z); }
-  static F32 AddExponent(F32 e, F32 t) {
-    const __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(e), shifted));
-  }
-};
-
 // Relu is in the lower clamp of a quantized output; here it is never a float's.
-template <Activation kActivation>
+template <Activation kActivation, bool kCoarse>
 FASTEP_INLINE F32x16 Activate(F32x16 v) {
-  if constexpr (kActivation == Activation::kGelu) return GeluErf<ZmmOps>(v);
-  if constexpr (kActivation == Activation::kGeluTanh) return GeluTanh<ZmmOps>(v);
+  if constexpr (kActivation == Activation::kGelu) return kCoarse ? CoarseGeluErf<ZmmOps>(v) : GeluErf<ZmmOps>(v);
+  if constexpr (kActivation == Activation::kGeluTanh) return kCoarse ? CoarseGeluTanh<ZmmOps>(v) : GeluTanh<ZmmOps>(v);
   return v;
 }
 
@@ -41,12 +24,12 @@ void FinishFloat(const Output& o, int32_t tokens, int32_t row, const int32_t* ac
   float* out = reinterpret_cast<float*>(o.out) + static_cast<size_t>(row) * tokens;
   for (int r = 0; r < 4; ++r) {
     for (int32_t t = 0; t < tokens; t += kLanes, acc += kLanes, out += kLanes) {
-      _mm512_store_ps(out, Activate<kActivation>(Scaled(o, row + r, t, acc)));
+      _mm512_store_ps(out, Activate<kActivation, false>(Scaled(o, row + r, t, acc)));
     }
   }
 }
 
-template <Activation kActivation, bool kSigned>
+template <Activation kActivation, bool kCoarse, bool kSigned>
 void FinishQuantized(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
   const F32x16 out_scale = _mm512_set1_ps(o.epilogue->out_scale);
   const F32x16 out_zero_point = _mm512_set1_ps(o.epilogue->out_zero_point);
@@ -60,18 +43,27 @@ void FinishQuantized(const Output& o, int32_t tokens, int32_t row, const int32_t
     for (int r = 0; r < 4; ++r) {
       const F32x16 v = Scaled(o, row + r, t, acc + r * tokens + t);
       constexpr bool kScaled = kActivation != Activation::kNone;
-      y[r] = kScaled ? _mm512_fmadd_ps(Activate<kActivation>(v), out_scale, out_zero_point) : v;
+      y[r] = kScaled ? _mm512_fmadd_ps(Activate<kActivation, kCoarse>(v), out_scale, out_zero_point) : v;
       y[r] = _mm512_min_ps(y[r], hi);
     }
     Store(out + t * 4, Quantize<kSigned>(y, lo));
   }
 }
 
+template <Activation kActivation, bool kCoarse>
+void FinishBytes(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
+  if (o.epilogue->kind == OutputKind::kQuantU8) {
+    return FinishQuantized<kActivation, kCoarse, false>(o, tokens, row, acc);
+  }
+  FinishQuantized<kActivation, kCoarse, true>(o, tokens, row, acc);
+}
+
 template <Activation kActivation>
 void FinishAny(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
   if (o.epilogue->kind == OutputKind::kFloat) return FinishFloat<kActivation>(o, tokens, row, acc);
-  if (o.epilogue->kind == OutputKind::kQuantU8) return FinishQuantized<kActivation, false>(o, tokens, row, acc);
-  FinishQuantized<kActivation, true>(o, tokens, row, acc);
+  const bool coarse = kActivation != Activation::kNone && o.epilogue->out_scale <= kCoarseGeluScale;
+  if (coarse) return FinishBytes<kActivation, true>(o, tokens, row, acc);
+  FinishBytes<kActivation, false>(o, tokens, row, acc);
 }
 
 }  // namespace

@@ -22,19 +22,25 @@ FASTEP_INLINE F32x8 Activate(F32x8 v) {
   }
 }
 
-// v = act(fma(float(acc), scale, bias)) of one row; relu of a quantized output is in the clamp.
-template <Activation kActivation>
+// fma(float(acc), scale, bias) of one row.
 FASTEP_INLINE F32x8 Dequantize(const Epilogue& e, int32_t row, I32x8 acc) {
-  const F32x8 v =
-      _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_broadcast_ss(e.scale + row), _mm256_broadcast_ss(e.bias + row));
-  return Activate<kActivation>(v);
+  return _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_broadcast_ss(e.scale + row),
+                         _mm256_broadcast_ss(e.bias + row));
 }
 
-// The clamp comes before the rounding, so that any float has an integer.
-template <Activation kActivation>
+// GELU of what becomes a byte.
+template <Activation kActivation, bool kCoarse>
+FASTEP_INLINE F32x8 ActivateForBytes(F32x8 v) {
+  if constexpr (!kCoarse) return Activate<kActivation>(v);
+  return kActivation == Activation::kGelu ? CoarseGeluErf<YmmOps>(v) : CoarseGeluTanh<YmmOps>(v);
+}
+
+// The clamp comes before the rounding, so that any float has an integer. Relu is in the clamp.
+template <Activation kActivation, bool kCoarse>
 FASTEP_INLINE I32x8 Quantize(const Epilogue& e, int32_t row, I32x8 acc) {
-  F32x8 v = Dequantize<kActivation>(e, row, acc);
-  if (kActivation == Activation::kGelu || kActivation == Activation::kGeluTanh) {
+  F32x8 v = Dequantize(e, row, acc);
+  if constexpr (kActivation == Activation::kGelu || kActivation == Activation::kGeluTanh) {
+    v = ActivateForBytes<kActivation, kCoarse>(v);
     v = _mm256_fmadd_ps(v, _mm256_set1_ps(e.out_scale), _mm256_set1_ps(e.out_zero_point));
   }
   v = _mm256_max_ps(v, _mm256_set1_ps(static_cast<float>(e.lo)));
@@ -60,7 +66,7 @@ FASTEP_INLINE I32x8 LoadSums(const Epilogue& e, const int32_t* acc, int32_t row,
 }
 
 // Rows [row, row + 4) of the layer; `acc` [4][tokens]; `out` is where their output starts.
-template <Activation kActivation>
+template <Activation kActivation, bool kCoarse = false>
 void StoreQuantized(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
   const bool is_signed = e.kind == OutputKind::kQuantS8;
   uint8_t* bytes = static_cast<uint8_t*>(out);
@@ -68,7 +74,7 @@ void StoreQuantized(const Epilogue& e, const int32_t* acc, int32_t row, int32_t 
     I32x8 q[kEpilogueRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kEpilogueRows; ++r) {
-      q[r] = Quantize<kActivation>(e, row + r, LoadSums(e, acc + r * tokens, row + r, t));
+      q[r] = Quantize<kActivation, kCoarse>(e, row + r, LoadSums(e, acc + r * tokens, row + r, t));
     }
     StoreYmm(bytes + t * kEpilogueRows, InterleaveRows(q, is_signed));
   }
@@ -80,7 +86,7 @@ void StoreFloat(const Epilogue& e, const int32_t* acc, int32_t row, int32_t toke
   for (int r = 0; r < kEpilogueRows; ++r) {
     for (int32_t t = 0; t < tokens; t += kLanes) {
       const I32x8 sums = LoadSums(e, acc + r * tokens, row + r, t);
-      _mm256_storeu_ps(values + r * tokens + t, Dequantize<kActivation>(e, row + r, sums));
+      _mm256_storeu_ps(values + r * tokens + t, Activate<kActivation>(Dequantize(e, row + r, sums)));
     }
   }
 }
@@ -97,6 +103,12 @@ void StoreInt32(const Epilogue& e, const int32_t* acc, int32_t row, int32_t toke
 
 using StoreRowsFn = void (*)(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out);
 
+template <Activation kActivation>
+StoreRowsFn ChooseStoreGelu(const Epilogue& e) {
+  if (e.kind == OutputKind::kFloat) return StoreFloat<kActivation>;
+  return e.out_scale <= kCoarseGeluScale ? StoreQuantized<kActivation, true> : StoreQuantized<kActivation>;
+}
+
 StoreRowsFn ChooseStoreRows(const Epilogue& e) {
   if (e.kind == OutputKind::kInt32) return StoreInt32;
   const bool is_float = e.kind == OutputKind::kFloat;
@@ -104,9 +116,9 @@ StoreRowsFn ChooseStoreRows(const Epilogue& e) {
     case Activation::kRelu:
       return is_float ? StoreFloat<Activation::kRelu> : StoreQuantized<Activation::kNone>;
     case Activation::kGelu:
-      return is_float ? StoreFloat<Activation::kGelu> : StoreQuantized<Activation::kGelu>;
+      return ChooseStoreGelu<Activation::kGelu>(e);
     case Activation::kGeluTanh:
-      return is_float ? StoreFloat<Activation::kGeluTanh> : StoreQuantized<Activation::kGeluTanh>;
+      return ChooseStoreGelu<Activation::kGeluTanh>(e);
     case Activation::kNone:
       break;
   }

@@ -25,10 +25,15 @@ float Activate(Activation activation, float v) {
   return v;
 }
 
+float ActivateForBytes(const Epilogue& e, float v) {
+  if (e.out_scale > kCoarseGeluScale) return Activate(e.activation, v);
+  return e.activation == Activation::kGelu ? CoarseGeluErf<ScalarOps>(v) : CoarseGeluTanh<ScalarOps>(v);
+}
+
 // Relu of a quantized output is in `lo`. The clamp comes before the rounding, so that any float has an integer.
 int32_t Quantize(const Epilogue& e, float v) {
   if (e.activation == Activation::kGelu || e.activation == Activation::kGeluTanh) {
-    v = __builtin_fmaf(Activate(e.activation, v), e.out_scale, e.out_zero_point);
+    v = __builtin_fmaf(ActivateForBytes(e, v), e.out_scale, e.out_zero_point);
   }
   v = ScalarOps::Min(ScalarOps::Max(v, static_cast<float>(e.lo)), static_cast<float>(e.hi));
   return static_cast<int32_t>((v + kRoundToInt) - kRoundToInt);

@@ -9,7 +9,7 @@ namespace {
 struct ScalarOps {
   using F32 = float;
   static F32 Set(float x) { return x; }
-  static F32 Abs(F32 x) { return __builtin_fabsf(x); }
+  static F32 MinAbs(F32 x, F32 y) { return Min(__builtin_fabsf(x), y); }
   static F32 Add(F32 x, F32 y) { return x + y; }
   static F32 Sub(F32 x, F32 y) { return x - y; }
   static F32 Min(F32 x, F32 y) { return x < y ? x : y; }
