@@ -16,6 +16,8 @@ FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 TESTS ?= tests
 BENCH ?=
+# The sanitizers' runtime is preloaded into Python, which gcc's allows.
+SANITIZE_CXX ?= g++
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -90,13 +92,13 @@ format: $(VENV)/.dependencies
 	$(BIN)/clang-format -i $(CPP_FILES)
 
 $(SANITIZE)/build.ninja: $(VENV)/.tools
-	$(CMAKE) -S . -B $(SANITIZE) -DFASTEP_SANITIZE=address,undefined -DFASTEP_BUILD_TESTS=ON -DFASTEP_BUILD_LIBRARY=OFF
+	$(CMAKE) -S . -B $(SANITIZE) -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) -DFASTEP_SANITIZE=address,undefined -DFASTEP_BUILD_TESTS=ON -DFASTEP_BUILD_LIBRARY=OFF
 
 # Leaks are not looked for: the interpreter keeps memory of its own until it ends.
 sanitize: $(VENV)/.dependencies $(SANITIZE)/build.ninja
 	$(BIN)/cmake --build $(SANITIZE)
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 $(SANITIZE)/fastep_fuzz --seconds 20 --seed $(FUZZ_SEED)
-	FASTEP_CAPI=$(abspath $(SANITIZE))/libfastep_capi.so LD_PRELOAD=$$($(or $(CXX),g++) -print-file-name=libasan.so) \
+	FASTEP_CAPI=$(abspath $(SANITIZE))/libfastep_capi.so LD_PRELOAD=$$($(SANITIZE_CXX) -print-file-name=libasan.so) \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(BIN)/pytest -n 2 tests/kernels
 
 fuzz: wheel
