@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from .capi import TIERS, Array, Capi
+from .capi import TIERS, Capi
 
 POINTER, I32, F32 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
 
@@ -119,11 +119,6 @@ class ProductArgs(ctypes.Structure):
         ("epilogue", POINTER),
         ("out", POINTER),
     ]
-
-
-def address(array: Array | None) -> int | None:
-    """Of the first element; None stays None."""
-    return None if array is None else array.ctypes.data
 
 
 def call(capi: Capi, kernel: str, tier: str, *args: Any) -> bool:

@@ -15,6 +15,8 @@
 // (Agner Fog, "Instruction tables"; uops.info.) A 4 x 4 block of 16 tokens takes 16 + 16 + 4 of them for 256
 // products: 21.3 per cycle at three vector instructions per cycle.
 
+#include "kernels/generic/ymm_attention.h"
+#include "kernels/generic/ymm_layer_norm.h"
 #include "kernels/generic/ymm_pack.h"
 #include "kernels/generic/ymm_product.h"
 
@@ -89,6 +91,8 @@ constexpr KernelTable kTable = {
     PackPlanar,
     UnpackQuad,
     UnpackF32,
+    kResidualEpilogue | kTokenScaleEpilogue,
+    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int16_t>, PackValues<int16_t>, Softmax},
 };
 
 }  // namespace

@@ -9,6 +9,8 @@
 // (Agner Fog, "Instruction tables"; uops.info.) Two per cycle of latency 5 want ten sums in flight; with the inputs, 16
 // registers hold twelve (4 x 4 blocks, 24 tokens) or eight.
 
+#include "kernels/generic/ymm_attention.h"
+#include "kernels/generic/ymm_layer_norm.h"
 #include "kernels/generic/ymm_pack.h"
 #include "kernels/generic/ymm_product.h"
 
@@ -71,6 +73,8 @@ constexpr KernelTable kTable = {
     PackPlanar,
     UnpackQuad,
     UnpackF32,
+    kResidualEpilogue | kTokenScaleEpilogue,
+    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int8_t>, PackValues<int8_t>, Softmax},
 };
 
 }  // namespace

@@ -22,10 +22,14 @@ FASTEP_INLINE F32x8 Activate(F32x8 v) {
   }
 }
 
-// fma(float(acc), scale, bias) of one row.
-FASTEP_INLINE F32x8 Dequantize(const Epilogue& e, int32_t row, I32x8 acc) {
-  return _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_broadcast_ss(e.scale + row),
-                         _mm256_broadcast_ss(e.bias + row));
+// The scale of fma(float(acc), scale, bias): one of each row, or one of each token.
+enum class ScaleBy { kRow, kToken };
+
+// Of one row, at token t.
+template <ScaleBy kScale = ScaleBy::kRow>
+FASTEP_INLINE F32x8 Dequantize(const Epilogue& e, int32_t row, int32_t t, I32x8 acc) {
+  const F32x8 scale = kScale == ScaleBy::kRow ? _mm256_broadcast_ss(e.scale + row) : _mm256_loadu_ps(e.token_scale + t);
+  return _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), scale, _mm256_broadcast_ss(e.bias + row));
 }
 
 // GELU of what becomes a byte.
@@ -36,9 +40,9 @@ FASTEP_INLINE F32x8 ActivateForBytes(F32x8 v) {
 }
 
 // The clamp comes before the rounding, so that any float has an integer. Relu is in the clamp.
-template <Activation kActivation, bool kCoarse>
-FASTEP_INLINE I32x8 Quantize(const Epilogue& e, int32_t row, I32x8 acc) {
-  F32x8 v = Dequantize(e, row, acc);
+template <Activation kActivation, bool kCoarse, ScaleBy kScale>
+FASTEP_INLINE I32x8 Quantize(const Epilogue& e, int32_t row, int32_t t, I32x8 acc) {
+  F32x8 v = Dequantize<kScale>(e, row, t, acc);
   if constexpr (kActivation == Activation::kGelu || kActivation == Activation::kGeluTanh) {
     v = ActivateForBytes<kActivation, kCoarse>(v);
     v = _mm256_fmadd_ps(v, _mm256_set1_ps(e.out_scale), _mm256_set1_ps(e.out_zero_point));
@@ -66,7 +70,7 @@ FASTEP_INLINE I32x8 LoadSums(const Epilogue& e, const int32_t* acc, int32_t row,
 }
 
 // Rows [row, row + 4) of the layer; `acc` [4][tokens]; `out` is where their output starts.
-template <Activation kActivation, bool kCoarse = false>
+template <Activation kActivation, bool kCoarse = false, ScaleBy kScale = ScaleBy::kRow>
 void StoreQuantized(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
   const bool is_signed = e.kind == OutputKind::kQuantS8;
   uint8_t* bytes = static_cast<uint8_t*>(out);
@@ -74,19 +78,31 @@ void StoreQuantized(const Epilogue& e, const int32_t* acc, int32_t row, int32_t 
     I32x8 q[kEpilogueRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kEpilogueRows; ++r) {
-      q[r] = Quantize<kActivation, kCoarse>(e, row + r, LoadSums(e, acc + r * tokens, row + r, t));
+      q[r] = Quantize<kActivation, kCoarse, kScale>(e, row + r, t, LoadSums(e, acc + r * tokens, row + r, t));
     }
     StoreYmm(bytes + t * kEpilogueRows, InterleaveRows(q, is_signed));
   }
 }
 
-template <Activation kActivation>
+template <Activation kActivation, ScaleBy kScale = ScaleBy::kRow>
 void StoreFloat(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
   float* values = static_cast<float*>(out);
   for (int r = 0; r < kEpilogueRows; ++r) {
     for (int32_t t = 0; t < tokens; t += kLanes) {
       const I32x8 sums = LoadSums(e, acc + r * tokens, row + r, t);
-      _mm256_storeu_ps(values + r * tokens + t, Activate<kActivation>(Dequantize(e, row + r, sums)));
+      _mm256_storeu_ps(values + r * tokens + t, Activate<kActivation>(Dequantize<kScale>(e, row + r, t, sums)));
+    }
+  }
+}
+
+// Added to what is there.
+void StoreResidual(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
+  float* values = static_cast<float*>(out);
+  for (int r = 0; r < kEpilogueRows; ++r) {
+    for (int32_t t = 0; t < tokens; t += kLanes) {
+      float* to = values + r * tokens + t;
+      const F32x8 y = Dequantize(e, row + r, t, LoadSums(e, acc + r * tokens, row + r, t));
+      _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), y));
     }
   }
 }
@@ -111,7 +127,12 @@ StoreRowsFn ChooseStoreGelu(const Epilogue& e) {
 
 StoreRowsFn ChooseStoreRows(const Epilogue& e) {
   if (e.kind == OutputKind::kInt32) return StoreInt32;
+  if (e.kind == OutputKind::kResidual) return StoreResidual;
   const bool is_float = e.kind == OutputKind::kFloat;
+  if (e.token_scale != nullptr) {
+    constexpr auto kToken = ScaleBy::kToken;
+    return is_float ? StoreFloat<Activation::kNone, kToken> : StoreQuantized<Activation::kNone, false, kToken>;
+  }
   switch (e.activation) {
     case Activation::kRelu:
       return is_float ? StoreFloat<Activation::kRelu> : StoreQuantized<Activation::kNone>;

@@ -34,9 +34,7 @@ constexpr int kLongRun = 32;
 struct YmmOps {
   using F32 = F32x8;
   static FASTEP_INLINE F32 Set(float x) { return _mm256_set1_ps(x); }
-  static FASTEP_INLINE F32 MinAbs(F32 x, F32 y) {
-    return _mm256_min_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x), y);
-  }
+  static FASTEP_INLINE F32 MinAbs(F32 x, F32 y) { return _mm256_min_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x), y); }
   static FASTEP_INLINE F32 Add(F32 x, F32 y) { return _mm256_add_ps(x, y); }
   static FASTEP_INLINE F32 Sub(F32 x, F32 y) { return _mm256_sub_ps(x, y); }
   static FASTEP_INLINE F32 Min(F32 x, F32 y) { return _mm256_min_ps(x, y); }

@@ -183,5 +183,40 @@ void UnpackF32(const float* tile, int32_t rows, int32_t m, int32_t tokens, float
   UnpackWords(tile, rows, m, tokens, y, stride_bytes);
 }
 
+void PackF32(const float* x, size_t stride_bytes, int32_t rows, int32_t m, int32_t tokens, float* tile) {
+  const uint8_t* in = reinterpret_cast<const uint8_t*>(x);
+  for (int32_t token = 0; token < tokens; token += 8) {
+    for (int32_t row = 0; row < rows; row += 8) {
+      const int32_t count = rows - row < 8 ? rows - row : 8;
+      __m256i v[8];
+      for (int32_t t = 0; t < 8; ++t) {
+        alignas(32) uint8_t words[32] = {};
+        if (token + t < m) __builtin_memcpy(words, in + (token + t) * stride_bytes + row * 4, count * size_t{4});
+        v[t] = LoadYmm(words);
+      }
+      Transpose8x8(v);
+      for (int32_t r = 0; r < count; ++r) StoreYmm(tile + static_cast<size_t>(row + r) * tokens + token, v[r]);
+    }
+  }
+}
+
+// The order of the tokens: PlanarRun.
+void PlanarFromQuad(const uint8_t* tile, int32_t quads, int32_t tokens, uint8_t* out) {
+  for (int32_t quad = 0; quad < quads; ++quad, out += tokens * 4) {
+    for (int32_t token = 0; token < tokens;) {
+      const uint8_t* four = tile + (static_cast<size_t>(quad) * tokens + token) * 4;
+      const auto load = [&](int i) __attribute__((always_inline)) { return LoadXmm(four + i * 16); };
+      if (token + kLongRun <= tokens) {
+        StoreInputs({load(0), load(2), load(4), load(6)}, tokens, out + token);
+        StoreInputs({load(1), load(3), load(5), load(7)}, tokens, out + token + 16);
+        token += kLongRun;
+      } else {
+        StoreInputs({load(0), load(2), load(1), load(3)}, tokens, out + token);
+        token += 16;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fastep
