@@ -5,11 +5,10 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from .base import CountingPass, Refusal
-from .edit import remove_dead
 from .match.constants import is_op
 from .match.dims import dimension, rank_of, same_size, static_size
 from .match.layer_norm import LayerNorm, match_layer_norm
-from .match.quantizers import Scale, only_consumer, scale_of
+from .match.quantizers import only_consumer, without_rounding
 from .norm_outputs import outputs_for, put
 from .ops import DOMAIN
 from .ops.skip_layer_norm import Variant
@@ -18,19 +17,11 @@ _MAX_BLOCK_NODES = 400
 
 
 class FuseSkipLayerNormPass(CountingPass):
-    """Every LayerNormalization of a sum of two becomes a SkipLayerNorm; `refusals` has the others.
-
-    Args:
-        exact: whether a residual that the source quantizes stays quantized; otherwise it stays float.
-    """
-
-    def __init__(self, exact: bool = False) -> None:
-        super().__init__()
-        self._exact = exact
+    """Every LayerNormalization of a sum of two becomes a SkipLayerNorm; `refusals` has the others."""
 
     def rewrite(self, model: ir.Model) -> int:
         """Fuses all in the main graph."""
-        matched: list[tuple[LayerNorm, ir.Node]] = []
+        count = 0
         for node in list(model.graph):
             norm = match_layer_norm(node)
             if norm is None:
@@ -39,15 +30,9 @@ class FuseSkipLayerNormPass(CountingPass):
             if reason is not None or isinstance(norm, str):
                 self.refusals.append(Refusal(node.name or "", reason or ""))
                 continue
-            add = norm.x.producer()
-            assert add is not None  # _why_not
-            matched.append((norm, add))
-        if not self._exact:  # all of them first: whether a y is needed as float depends on those behind it
-            for _, add in matched:
-                _keep_residual_float(add)
-        for norm, add in matched:
-            _fuse(norm, add)
-        return len(matched)
+            _fuse(norm)
+            count += 1
+        return count
 
 
 def _why_not(norm: LayerNorm) -> str | None:
@@ -95,7 +80,10 @@ def _have_one_shape(a: ir.Value, b: ir.Value) -> bool:
 
 def _is_computed_from(value: ir.Value, source: ir.Value) -> bool:
     """Whether the data of a value comes from another one, through a linear."""
-    origin = _without_rounding(source)
+    origin = without_rounding(source)
+    producer = origin.producer()
+    if producer is not None and is_op(producer, "DequantizeLinear") and producer.inputs[0] is not None:
+        origin = producer.inputs[0]
     seen: set[ir.Value] = set()
     waiting: list[ir.Value] = [value]
     while waiting and len(seen) < _MAX_BLOCK_NODES:
@@ -111,30 +99,10 @@ def _is_computed_from(value: ir.Value, source: ir.Value) -> bool:
     return False
 
 
-def _without_rounding(value: ir.Value) -> ir.Value:
-    """The value before a Q/DQ pair, if there is one."""
-    dequantizer = value.producer()
-    quantized = dequantizer.inputs[0] if dequantizer is not None and is_op(dequantizer, "DequantizeLinear") else None
-    quantizer = quantized.producer() if quantized is not None else None
-    if dequantizer is None or quantizer is None or not is_op(quantizer, "QuantizeLinear"):
-        return value
-    scale, source = scale_of(dequantizer), quantizer.inputs[0]
-    if source is None or not isinstance(scale, Scale) or scale_of(quantizer) != scale or scale.is_one_sided:
-        return value
-    return source
-
-
-def _keep_residual_float(add: ir.Node) -> None:
-    for index, side in enumerate(add.inputs):
-        source = _without_rounding(side) if side is not None else None
-        if source is not None and source is not side:
-            old = side.producer() if side is not None else None
-            add.replace_input_with(index, source)
-            remove_dead([old])
-
-
-def _fuse(norm: LayerNorm, add: ir.Node) -> None:
+def _fuse(norm: LayerNorm) -> None:
     variant = Variant(outputs_for(norm.y)[0])
+    add = norm.x.producer()
+    assert add is not None  # _why_not
     sides = [value for value in add.inputs if value is not None]
     if not _ends_a_block(sides[0]) and _ends_a_block(sides[1]):
         sides.reverse()

@@ -14,6 +14,7 @@ from .fuse_embed_layer_norm import FuseEmbedLayerNormPass
 from .fuse_qlinear import FuseQLinearPass
 from .fuse_skip_layer_norm import FuseSkipLayerNormPass
 from .infer_shapes import InferShapesPass
+from .keep_sums_float import KeepSumsFloatPass
 from .move_scales import MoveScalesPass
 from .ops import DOMAIN
 from .raise_opset import RaiseOpsetPass
@@ -34,13 +35,15 @@ def build_pipeline(exact: bool = False, encoder: bool = False) -> list[CountingP
         exact: whether every rounding of the source is kept.
         encoder: whether attention, LayerNorm and embeddings are fused too.
     """
+    drops_roundings = encoder and not exact
     # In this order: attention proves sizes through fused normalizations and embeddings.
-    beyond_linears = [FuseEmbedLayerNormPass(exact), FuseSkipLayerNormPass(exact), FuseAttentionPass(exact)]
+    beyond_linears = [FuseEmbedLayerNormPass(exact), FuseSkipLayerNormPass(), FuseAttentionPass(exact)]
     return [
         RaiseOpsetPass(),
         CheckModelPass(),
         InferShapesPass(),
-        UnpackOperatorsPass(exact),
+        UnpackOperatorsPass(exact, attention=drops_roundings),
+        *([KeepSumsFloatPass()] if drops_roundings else []),
         MoveScalesPass(exact),
         UnsignActivationsPass(exact),
         FuseQLinearPass(exact),
@@ -88,7 +91,8 @@ def convert_model(
     skipped = [refusal for name, refusal in refusals.items() if name not in converted]
     if not layers:
         raise _nothing_to_convert(skipped)
-    return ConversionReport(layers, skipped, counts, exact, _describe_encoder(model.graph, steps) if encoder else None)
+    around = _describe_encoder(model.graph, steps) if encoder else None
+    return ConversionReport(layers, skipped, counts, exact, encoder=around)
 
 
 def _describe_encoder(graph: ir.Graph, steps: list[CountingPass]) -> EncoderReport:

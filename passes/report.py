@@ -105,20 +105,20 @@ class ConversionReport:
         skipped: the linears that were left alone, with the reason.
         passes: the pipeline, in order.
         exact: whether every rounding of the source was kept.
-        encoder: the ops around the linears; None if they were not asked for.
         file_bytes_before: size of the source with its external data; 0 if it was never a file.
         file_bytes_after: size of what was written; 0 if nothing was.
         largest_difference: of the outputs on random inputs, source against converted; None if not measured.
+        encoder: the ops around the linears; None if they were not asked for.
     """
 
     layers: list[LayerReport]
     skipped: list[Refusal]
     passes: list[PassReport]
     exact: bool
-    encoder: EncoderReport | None = None
     file_bytes_before: int = 0
     file_bytes_after: int = 0
     largest_difference: float | None = None
+    encoder: EncoderReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

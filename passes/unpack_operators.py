@@ -37,11 +37,13 @@ class UnpackOperatorsPass(CountingPass):
 
     Args:
         exact: whether every rounding of the source is kept.
+        attention: whether QLinearMatMul of two varying sides is unpacked too.
     """
 
-    def __init__(self, exact: bool = False) -> None:
+    def __init__(self, exact: bool = False, attention: bool = False) -> None:
         super().__init__()
         self._exact = exact
+        self._attention = attention
 
     def rewrite(self, model: ir.Model) -> int:
         """Unpacks every operator that it can; `refusals` has the linears among the others."""
@@ -51,6 +53,8 @@ class UnpackOperatorsPass(CountingPass):
             if unpack is None or node.graph is None or (self._exact and node.op_type == "QLinearAdd"):
                 continue
             reason = unpack(node)
+            if reason == _NOT_LINEAR and self._attention and node.op_type == "QLinearMatMul":
+                reason = _unpack_product(node)
             if reason is None:
                 count += 1
             elif weight_input(node) is not None:
@@ -120,9 +124,14 @@ def _put(
 
 def _unpack_qlinear_matmul(node: ir.Node) -> str | None:
     """QLinearMatMul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point)."""
-    if weight_input(node) is None:
-        return _NOT_LINEAR
-    if not _all_constant(node, 1, 2, 3, 4, 5, 6, 7):
+    return _NOT_LINEAR if weight_input(node) is None else _unpack_product(node)
+
+
+def _unpack_product(node: ir.Node) -> str | None:
+    """QLinearMatMul of any two sides."""
+    if not _all_constant(node, 1, 2, 4, 5, 6, 7):
+        return _RUN_TIME_SCALE
+    if weight_input(node) is not None and not _all_constant(node, 3):
         return _RUN_TIME_SCALE
     sides = [
         _dequantize(node, f"{node.name}/x", node.inputs[0:3]),

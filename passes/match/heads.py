@@ -8,7 +8,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from .constants import is_op
+from .constants import int_attribute, is_op
 from .dims import Dimension, Element, dimension, elements, number, rank_of, same_size, static_size
 from .quantizers import Scale, scale_of
 
@@ -146,6 +146,8 @@ def _split_heads(node: ir.Node) -> tuple[int, int]:
     if source is None or rank_of(source) != 3 or features is None or sizes is None or len(sizes) != 4:
         raise NoMatchError("q, k or v is not known to be [B, S, H]")
     leading = [_leading(sizes[axis], source, axis) for axis in (0, 1)]
+    if 0 in sizes[:2] and int_attribute(node, "allowzero", 0):
+        leading = [False]
     heads, size = sizes[2], sizes[3]
     if isinstance(heads, int) and isinstance(size, int) and min(heads, size) == -1 and max(heads, size) > 0:
         known = max(heads, size)

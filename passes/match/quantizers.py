@@ -105,3 +105,16 @@ def behind_pair(value: ir.Value) -> tuple[ir.Value, Scale] | None:
     if isinstance(first, str) or isinstance(second, str) or first != second:
         return None
     return dequantizer.outputs[0], first
+
+
+def without_rounding(value: ir.Value) -> ir.Value:
+    """The value in front of the Q/DQ pair that a value comes from; itself, if there is no pair that only rounds."""
+    dequantizer = value.producer()
+    quantized = dequantizer.inputs[0] if dequantizer is not None and is_op(dequantizer, "DequantizeLinear") else None
+    quantizer = quantized.producer() if quantized is not None else None
+    if dequantizer is None or quantizer is None or not is_op(quantizer, "QuantizeLinear"):
+        return value
+    scale, source = scale_of(dequantizer), quantizer.inputs[0]
+    if source is None or not isinstance(scale, Scale) or scale_of(quantizer) != scale or scale.is_one_sided:
+        return value
+    return source
