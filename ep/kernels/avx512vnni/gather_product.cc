@@ -50,7 +50,11 @@ void ProductOfWidth(const ProductArgs& args) {
     I32x16 acc[4][V];
     Begin<4, V>(output, row, acc);
     const int8_t* const end = values + count * 16;
-    for (; values != end; index += 4, values += 16) MultiplyBlock<V>(lhs, index, values, acc);
+    for (; values != end; index += 4, values += 16) {
+      FetchAhead(values, kSparseAheadBytes);
+      FetchAhead(index, kSparseAheadBytes / 2);
+      MultiplyBlock<V>(lhs, index, values, acc);
+    }
     ++group_ptr;
     count = group_ptr[1] - group_ptr[0];
     Finish<false, V>(output, row, acc);

@@ -72,6 +72,7 @@ FASTEP_INLINE void MultiplyGroup(BlockStream<V, kIndexed> stream, size_t count, 
     Advance(stream, 1, kBlockBytes);
   }
   while (stream.values != end) {
+    FetchAhead(stream.values, kIndexed ? kSparseAheadBytes : kDenseAheadBytes);
     MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, 0), stream.values, acc);
     FASTEP_UNROLL
     for (int s = 1; s < kSets; ++s) {
