@@ -11,6 +11,8 @@ namespace {
 
 // Tokens that go through the plan together, about: enough for every thread, few enough for values to stay in cache.
 constexpr int64_t kGroupTokens = 1024;
+// Of one thread, so that the values of a group stay in its second cache; reading the weights again costs less.
+constexpr int64_t kThreadTokens = 256;
 // So that sums of probabilities times values stay in int32: 255 * 255 * kMaxLength < 2^31.
 constexpr int64_t kMaxLength = 32768;
 
@@ -21,6 +23,10 @@ std::string Text(const std::vector<int64_t>& shape) {
 }
 
 std::vector<int64_t> Leading(const std::vector<int64_t>& shape) { return {shape.begin(), shape.end() - 1}; }
+
+int64_t GroupTokens(size_t threads) {
+  return threads == 0 ? kGroupTokens : std::min(kGroupTokens, kThreadTokens * static_cast<int64_t>(threads));
+}
 
 size_t ElementBytes(ElementType type) { return type == ElementType::kF32 ? sizeof(float) : 1; }
 
@@ -125,7 +131,7 @@ void EncoderPlan::Run(const std::vector<PlanTensor>& inputs, const std::vector<v
   for (const EmbedStep* embed : parts_.embeds) embed->CheckIds(inputs);
   if (shape.sequences == 0 || shape.length == 0) return;
   if (padding_mask_ != kNoInput) ClearOutputs(outputs, shape);
-  const int64_t group = std::max<int64_t>(1, kGroupTokens / shape.length);
+  const int64_t group = std::max<int64_t>(1, GroupTokens(parallel.Threads()) / shape.length);
   for (int64_t begin = 0; begin < shape.sequences; begin += group) {
     RunGroup(inputs, outputs, shape, begin, std::min(shape.sequences, begin + group), parallel, arena);
   }
