@@ -20,7 +20,7 @@ def convert(
     output: str | os.PathLike[str] | None = None,
     *,
     exact: bool = False,
-    encoder: bool = False,
+    encoder: bool = True,
     external_data: bool = False,
     verify: bool = False,
     choose_kernel: KernelChoice | None = None,
@@ -35,7 +35,8 @@ def convert(
         output: where to write. None: nothing is written, the report alone tells what would be done.
         exact: keep every rounding of the source. By default, Q/DQ pairs between a product and its own bias or
             activation, which only add a rounding, are dropped.
-        encoder: also fuse attention, LayerNorm and embeddings. Exact conversion leaves attention alone.
+        encoder: also fuse attention, LayerNorm and embeddings, so that whole runs of layers become one compiled plan.
+            False: linears only. Exact conversion leaves attention alone.
         external_data: put the tensors into `<output>.data`. Always done above 2 GB.
         verify: also run source and result on random inputs on stock ONNX Runtime and report the largest difference.
         choose_kernel: asks the library which kernel a node will get; by default estimated from the zeros of its weight.

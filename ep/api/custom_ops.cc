@@ -75,7 +75,7 @@ class CustomOp final : public Ort::CustomOpBase<CustomOp, Kernel, true> {
       std::vector<std::string> outputs;
       for (size_t i = 0; i < op_.outputs().size(); ++i) outputs.push_back(node.OutputName(i));
       const SharedPlan plan = MakeOrSharePlan({&node}, outputs, {ChooseTier()});
-      Log(node.logger(), LogLevel::kDebug, node.Where() + ": " + plan.Summary());
+      Log(node.logger(), LogLevel::kDebug, node.Where() + ": " + plan.NodeSummary(node.name()));
       *kernel = new Kernel{PlanRunner(plan.plan, FindSources(plan.inputs, node), SharedArenas(), 0)};
     });
   }

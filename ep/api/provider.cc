@@ -215,7 +215,10 @@ OrtNodeComputeInfo* Provider::CompileGroup(Ort::ConstGraph graph, Ort::ConstNode
     return new ComputeInfo(PlanRunner(nullptr, {}, arenas_, options_.threads));
   }
   const SharedPlan plan = MakeOrSharePlan(nodes, outputs, {tier_, options_.skip_padding});
-  Log(logger_, LogLevel::kDebug, nodes[0]->Where() + more + ": " + plan.Summary());
+  if (nodes.size() > 1) Log(logger_, LogLevel::kInfo, nodes[0]->Where() + more + ": " + plan.plan->Summary());
+  for (const NodeView* node : nodes) {
+    Log(logger_, LogLevel::kDebug, node->Where() + ": " + plan.NodeSummary(node->name()));
+  }
   return new ComputeInfo(PlanRunner(plan.plan, FindSources(plan.inputs, nodes, fused), arenas_, options_.threads));
 }
 

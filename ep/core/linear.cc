@@ -1,6 +1,7 @@
 #include "core/linear.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <optional>
 
 #include "core/check.h"
@@ -75,6 +76,15 @@ RhsKind KindFor(const Weights& weights, const RhsProfile& profile, const KernelT
 }
 
 }  // namespace
+
+std::string DescribeProduct(int64_t n, int64_t k, const LinearInfo& info) {
+  static const char* const kKinds[kRhsKinds] = {"dense", "1x4", "2x4", "4x4", "8x4", "4x1"};
+  char text[160];
+  std::snprintf(text, sizeof text, "N %lld, K %lld, kernel %s, density %.3f (computed %.3f), packed %zu bytes",
+                static_cast<long long>(n), static_cast<long long>(k), kKinds[static_cast<int>(info.kind)], info.density,
+                info.work_density, info.packed_bytes);
+  return text;
+}
 
 std::shared_ptr<const Linear> Linear::Create(const LinearSpec& spec, Tier tier, const RhsKind* forced) {
   const std::vector<Tier> supported = SupportedTiers();

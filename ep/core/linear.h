@@ -58,6 +58,9 @@ struct LinearInfo {
   double predicted_cycles_per_token = 0;
 };
 
+// "N 768, K 768, kernel 4x4, ...": one line for the log.
+std::string DescribeProduct(int64_t n, int64_t k, const LinearInfo& info);
+
 class Arena;
 
 // Immutable once created; Run is safe from any number of threads at once.

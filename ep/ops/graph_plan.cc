@@ -43,6 +43,7 @@ class CompiledPlan final : public Plan {
   }
 
   std::string Summary() const override { return plan_->Summary(); }
+  std::string NodeSummary(const std::string& node) const override { return plan_->NodeSummary(node); }
 
  private:
   std::vector<PlanTensor> Tensors(const std::vector<TensorView>& inputs) const {

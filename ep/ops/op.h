@@ -47,7 +47,8 @@ class Plan {
   // `outputs`: memory for each output, row-major. `arena` is used by this call alone while it runs.
   virtual void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
                    Arena& arena) const = 0;
-  virtual std::string Summary() const = 0;  // which kernel and why, for the log
+  virtual std::string Summary() const = 0;                                         // which kernel and why, for the log
+  virtual std::string NodeSummary(const std::string&) const { return Summary(); }  // the part of one node
 };
 
 class GraphBuilder;

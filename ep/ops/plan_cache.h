@@ -14,7 +14,9 @@ struct SharedPlan {
   std::vector<std::string> inputs;  // as GraphPlan::inputs
   bool shared = false;              // somebody else uses it, too
 
-  std::string Summary() const { return plan->Summary() + (shared ? ", shared with another session" : ""); }
+  std::string NodeSummary(const std::string& node) const {
+    return plan->NodeSummary(node) + (shared ? ", shared with another session" : "");
+  }
 };
 
 // As MakePlan, unless somebody already uses the plan of nodes that are equal to the last bit of their constants.

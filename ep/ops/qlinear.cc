@@ -77,15 +77,7 @@ class QLinearPlan final : public Plan {
     if (m > 0) linear_->Run(inputs[0].data, m, outputs[0], parallel, arena);
   }
 
-  std::string Summary() const override {
-    static const char* const kKinds[kRhsKinds] = {"dense", "1x4", "2x4", "4x4", "8x4", "4x1"};
-    const LinearInfo& info = linear_->info();
-    char text[160];
-    std::snprintf(text, sizeof text, "N %lld, K %lld, kernel %s, density %.3f (computed %.3f), packed %zu bytes",
-                  static_cast<long long>(linear_->n()), static_cast<long long>(linear_->k()),
-                  kKinds[static_cast<int>(info.kind)], info.density, info.work_density, info.packed_bytes);
-    return text;
-  }
+  std::string Summary() const override { return DescribeProduct(linear_->n(), linear_->k(), linear_->info()); }
 
  private:
   std::string where_;

@@ -34,7 +34,7 @@ def convert(
     model: _Model,
     output: _Output = None,
     exact: _Exact = False,
-    encoder: _Encoder = False,
+    encoder: _Encoder = True,
     external_data: _ExternalData = False,
     verify: _Verify = False,
     as_json: _Json = False,

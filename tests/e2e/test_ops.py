@@ -15,6 +15,8 @@ float32, K products and S = x_scale w_scale sum_k |x - x_zero_point| |w - w_zero
   |dv| <= 4 u (|v - bias| + |bias|), and no more for q, whose scale and offset round the same way.
 * An activation multiplies |dv| by its largest slope (1.13 for GELU) and adds its own error, at most
   ACTIVATION_ULPS u |v|.
+* GELU of a quantized output is FastEP's coarse form where a step is at least 1 / COARSE_GELU_SCALE: it adds at most
+  COARSE_GELU_ERROR_BOUND max(|v|, 1), under a tenth of a step. Exact conversion does not use it.
 * Quantizing divides (or multiplies by a rounded reciprocal) and adds: 3 u (|q| + |y_zero_point|).
 """
 
@@ -30,6 +32,8 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+
+from pyfastep.passes.ops.arithmetic import COARSE_GELU_ERROR_BOUND, COARSE_GELU_SCALE
 
 torch = pytest.importorskip("torch")
 
@@ -144,6 +148,8 @@ class QLinear:
         ours, floats = slope * ours + own, slope * floats + own
         if "y_scale" not in c:
             return y, ours + U * np.abs(y), floats + U * np.abs(y)
+        if "gelu" in self.activation and 1 / c["y_scale"] <= COARSE_GELU_SCALE:
+            ours = ours + COARSE_GELU_ERROR_BOUND * np.maximum(np.abs(v), 1)
         q, offset = y / c["y_scale"], np.abs(c["y_zero_point"])
         rounding = 3 * U * (np.abs(q) + offset)
         return q + c["y_zero_point"], ours / c["y_scale"] + rounding, floats / c["y_scale"] + rounding
@@ -162,7 +168,7 @@ def activate(v: Array, activation: str) -> Array:
 def recorded(path: Path, feeds: dict[str, Array], stock_session: Callable[..., Any]) -> Iterator[QLinear]:
     """All QLinear nodes with their inputs as stock ONNX Runtime, optimizations off, computes them."""
     model = onnx.load(path)
-    nodes = [node for node in model.graph.node if node.domain == DOMAIN]
+    nodes = [node for node in model.graph.node if node.domain == DOMAIN and node.op_type.startswith("QLinear")]
     initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     probe = onnx.ModelProto()
     probe.CopyFrom(model)

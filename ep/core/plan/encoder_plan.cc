@@ -1,5 +1,6 @@
 #include "core/plan/encoder_plan.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -171,10 +172,20 @@ void EncoderPlan::ClearOutputs(const std::vector<void*>& outputs, const Shape& s
 
 std::string EncoderPlan::Summary() const {
   size_t packed = 0;
-  for (const LinearInfo& linear : parts_.linears) packed += linear.packed_bytes;
-  return std::to_string(parts_.steps.size()) + " steps, " + std::to_string(parts_.linears.size()) +
+  for (const PlanProduct& product : parts_.products) packed += product.info.packed_bytes;
+  return std::to_string(parts_.steps.size()) + " steps, " + std::to_string(parts_.products.size()) +
          " products, packed " + std::to_string(packed) + " bytes, values " +
          std::to_string(parts_.layout.token_bytes()) + " bytes per token";
+}
+
+std::string EncoderPlan::NodeSummary(const std::string& name) const {
+  for (const PlanProduct& product : parts_.products) {
+    if (std::find(product.nodes.begin(), product.nodes.end(), name) == product.nodes.end()) continue;
+    const size_t others = product.nodes.size() - 1;
+    return DescribeProduct(product.n, product.k, product.info) +
+           (others == 0 ? "" : ", one product with " + std::to_string(others) + " more");
+  }
+  return "part of a plan of " + std::to_string(parts_.steps.size()) + " steps";
 }
 
 }  // namespace fastep

@@ -15,13 +15,20 @@
 
 namespace fastep {
 
+// One product of the plan and the linears that it computes.
+struct PlanProduct {
+  std::vector<std::string> nodes;
+  int64_t n, k;
+  LinearInfo info;
+};
+
 // What lowering made of a graph.
 struct PlanParts {
   std::vector<std::unique_ptr<const Step>> steps;
   std::vector<const EmbedStep*> embeds;  // of the steps
   StorageLayout layout;
   std::vector<InputId> masks;  // of the key maps that attention steps refer to; kNoInput: all keys are visible
-  std::vector<LinearInfo> linears;
+  std::vector<PlanProduct> products;
   int32_t widest_tile = kTileTokenStep;
 };
 
@@ -38,8 +45,9 @@ class EncoderPlan {
   void Run(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
            Arena& arena) const;
 
-  const std::vector<LinearInfo>& linears() const { return parts_.linears; }
   std::string Summary() const;
+  // How the node of this name runs: its product if it has one, else the plan that it is part of.
+  std::string NodeSummary(const std::string& name) const;
 
  private:
   struct Shape;

@@ -79,7 +79,9 @@ class Lowering {
 
   PackedLinears Pack(const std::vector<const LinearSpec*>& specs) {
     PackedLinears linears(specs, kernels_);
-    parts_.linears.push_back(linears.info());
+    PlanProduct product{{}, linears.n(), linears.k(), linears.info()};
+    for (const LinearSpec* spec : specs) product.nodes.push_back(spec->name);
+    parts_.products.push_back(std::move(product));
     const Blocking& blocking = kernels_.blocking[static_cast<int>(linears.info().kind)];
     parts_.widest_tile = std::min(parts_.widest_tile, blocking.tile_tokens);
     return linears;
