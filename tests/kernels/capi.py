@@ -13,7 +13,11 @@ import numpy.typing as npt
 TIERS = ("scalar", "avx2", "avxvnni", "avx512vnni", "amx")
 KINDS = ("dense", "1x4", "2x4", "4x4", "8x4", "4x1")
 ACTIVATIONS = ("none", "relu", "gelu", "gelutanh")
-ELEMENT_TYPES: dict[str, np.dtype[Any]] = {"u8": np.dtype(np.uint8), "s8": np.dtype(np.int8), "f32": np.dtype(np.float32)}
+ELEMENT_TYPES: dict[str, np.dtype[Any]] = {
+    "u8": np.dtype(np.uint8),
+    "s8": np.dtype(np.int8),
+    "f32": np.dtype(np.float32),
+}
 
 Array = npt.NDArray[Any]
 
