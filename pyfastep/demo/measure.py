@@ -87,7 +87,8 @@ def measure_speed(
     Raises:
         FastEPError: An engine failed.
     """
-    rows = [f"ort:fp32={baseline.fp32}", f"ort:dynamic={baseline.dynamic}", f"ort:static={baseline.static}"]
+    rows = [f"ort:fp32={baseline.fp32}", f"ort:dynamic={baseline.dynamic}"]
+    rows += [f"ort:static={baseline.static}", f"ort:static-float={baseline.static_float}"]
     for entry in built:
         rows += [f"ort:static of {entry.model.name}={entry.quantized}", f"fastep:{entry.model.name}={entry.fastep}"]
     report = benchmark(
@@ -113,7 +114,7 @@ def _time(measurement: Measurement) -> Time:
 
 def _row(entry: BuiltModel, length: int, threads: int, times: dict[tuple[str, int], Time]) -> SpeedRow:
     name = entry.model.name
-    int8 = [times[engine, length] for engine in ("dynamic", "static", f"static of {name}")]
+    int8 = [times[engine, length] for engine in ("dynamic", "static", "static-float", f"static of {name}")]
     best = min(int8, key=lambda time: time.median_ms)
     return SpeedRow(
         name=name,
