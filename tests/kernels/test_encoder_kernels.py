@@ -195,11 +195,13 @@ SOFTMAX_LANES = [(16, 0, 16), (32, 4, 20), (48, 16, 32), (64, 0, 64), (64, 60, 6
 
 @pytest.mark.parametrize("keys", SOFTMAX_KEYS)
 @pytest.mark.parametrize(("tokens", "begin", "end"), SOFTMAX_LANES)
-@pytest.mark.parametrize("form", ["plain", "wide", "ties", "bias", "hidden"])
+@pytest.mark.parametrize("form", ["plain", "wide", "odd tie", "even tie", "bias", "hidden"])
 def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end: int, form: str) -> None:
-    """wide: scores far apart; ties: arguments of 2^x that stand between two integers; hidden: bias of -inf."""
+    """wide: scores far apart; ties: one less gives 2^x an x halfway between integers; hidden: bias of -inf."""
     rng = np.random.default_rng(keys)
-    spread = {"plain": 3000, "wide": 2**30, "ties": 40}.get(form, 3000)
+    spread = {"wide": 2**30, "odd tie": 2, "even tie": 2}.get(form, 3000)
+    # log2(255) of exp2.h, less what is exact in float.
+    scale = {"odd tie": 7.9943534 - 5.5, "even tie": 7.9943534 - 4.5}.get(form, 0.0013)
     scores = rng.integers(-spread, spread, (keys, tokens), dtype=np.int32)
     key_quads = -(-keys // 4) + 1
     bias = floats(rng, keys, tokens, scale=4)
@@ -213,7 +215,7 @@ def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end:
         row_sum, token_scale = guarded((tokens,), np.int32), guarded((tokens,), np.float32)
         args = abi.SoftmaxArgs(held.ctypes.data, bias.ctypes.data if form in ("bias", "hidden") else None)
         args.keys, args.key_quads, args.tokens, args.lane_begin, args.lane_end = keys, key_quads, tokens, begin, end
-        args.scale, args.out_scale = 0.5 if form == "ties" else 0.0013, 1.7
+        args.scale, args.out_scale = scale, 1.7
         args.e, args.row_sum, args.token_scale = (a.data.ctypes.data for a in (e, row_sum, token_scale))
         must_call(capi, "softmax", name, args)
         return [e, row_sum, token_scale]
