@@ -175,7 +175,7 @@ def _fuse(graph: ir.Graph, norm: LayerNorm, embeddings: list[_Embedding]) -> Non
     first = norm.y.producer()
     assert first is not None  # the result of a node
     for entry in embeddings:
-        readers = {use.node: None for value in (entry.rows, entry.gather.outputs[0]) for use in value.uses()}
+        readers = {use.node: None for value in _of_same_shape(entry.gather.outputs[0]) for use in value.uses()}
         for reader in readers:
             if is_op(reader, "Shape"):
                 _replace_shape(graph, reader, entry)
@@ -189,6 +189,15 @@ def _fuse(graph: ir.Graph, norm: LayerNorm, embeddings: list[_Embedding]) -> Non
         if entry.scale is not None:
             arrays |= {f"{table}_scale": entry.scale.scale, f"{table}_zero_point": entry.scale.zero_point}
     put(norm, variant.name, ids, arrays)
+
+
+def _of_same_shape(rows: ir.Value) -> list[ir.Value]:
+    """The rows and what quantizers make of them."""
+    found = [rows]
+    for value in found:
+        quantizers = (use.node for use in value.uses() if is_op(use.node, "QuantizeLinear", "DequantizeLinear"))
+        found += [node.outputs[0] for node in quantizers]
+    return found
 
 
 def _as_int64(before: ir.Node, entry: _Embedding, name: str, table: str) -> ir.Value:

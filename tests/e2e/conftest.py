@@ -110,11 +110,12 @@ def tiny_model(architecture: str, activation: str = "gelu") -> Any:
 def quantize_as(form: str, fp32: Path, output: Path, batches: list[Feeds]) -> None:
     """Quantizes in one of the forms found in the wild.
 
-    ``default`` is ours; ``float-products`` leaves the products' outputs in float, so that bias and activation can be
-    fused without losing a rounding; ``s8`` has signed activations; ``operators`` has QLinearMatMul nodes.
+    ``default`` is ours, ``embeddings`` too, with INT8 embedding tables; ``float-products`` leaves the products' outputs
+    in float, so that bias and activation can be fused without losing a rounding; ``s8`` has signed activations;
+    ``operators`` has QLinearMatMul nodes.
     """
-    if form == "default":
-        pyfastep.quantize(fp32, output, data=batches)
+    if form in ("default", "embeddings"):
+        pyfastep.quantize(fp32, output, data=batches, embeddings=form == "embeddings")
         return
     options: dict[str, Any] = {"activation_type": QuantType.QUInt8, "extra_options": {}}
     if form == "float-products":

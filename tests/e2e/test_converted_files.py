@@ -103,6 +103,16 @@ def test_concurrent_runs_of_one_session(door: str, tiny: Any, fastep_session: Ca
         list(pool.map(check, range(4)))
 
 
+@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+def test_embedding_tables_are_stored_once(architecture: str, tiny_encoder: Callable[..., Any]) -> None:
+    encoder = tiny_encoder(architecture=architecture, block=(4, 1), form="embeddings")
+    for path in (encoder.source, encoder.default):
+        tables = [
+            tensor for tensor in onnx.load(path).graph.initializer if list(tensor.dims)[:1] == [encoder.vocabulary]
+        ]
+        assert len(tables) == 1, path
+
+
 def test_two_models_in_one_process(tiny_encoder: Callable[..., Any], fastep_session: Callable[..., Any]) -> None:
     encoders = [
         tiny_encoder(architecture="distilbert", block=(4, 1), form="float-products"),
