@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 
 import onnx_ir as ir
@@ -38,6 +39,6 @@ class CountingPass(ir.passes.InPlacePass):
         self.count = self.rewrite(model)
         return ir.passes.PassResult(model, modified=self.count > 0)
 
+    @abc.abstractmethod
     def rewrite(self, model: ir.Model) -> int:
         """Changes the model and returns the number of changes."""
-        raise NotImplementedError

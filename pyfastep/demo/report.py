@@ -20,7 +20,7 @@ NOTES = (
     "Times: median (p10-p90) of single calls of session.run, all engines in turns; shape is batch x tokens; ORT is "
     "stock ONNX Runtime.",
     "ORT INT8 best: the fastest of dynamic (on the graph of ONNX Runtime's transformer optimizer), static with "
-    "quantized product outputs, and static as FastEP gets it. Speed-up: that / FastEP.",
+    "quantized product outputs, static with float ones, and static as FastEP gets it. Speed-up: that / FastEP.",
     "DistilBERT has random weights: it shows speed only. MiniLM has its real weights, but is pruned in one shot, "
     "without the training that wins the accuracy back; that training is not part of the demo yet.",
     "Largest difference, mean magnitude and cosine: FastEP's outputs against stock ONNX Runtime's on the same "
