@@ -176,6 +176,18 @@ def test_right_padding_is_not_computed(capi: Capi, tier: str) -> None:
         assert not any(np.any(x[i, length:]) for x in found)
 
 
+def test_rows_skipped_between_rows_in_order_stay_zero(capi: Capi, tier: str) -> None:
+    """Sequences of 16 that miss up to three tokens stand among the packed tokens as in the batch, with gaps."""
+    rng = np.random.default_rng(9)
+    model = make_model(9, 16, (4, 4), layers=1)
+    plan = build(capi, model, tier, masked=True, skip_padding=True)
+    lengths = np.array([16, 15, 16, 14, 13, 16, 15])
+    ids = make_ids(rng, len(lengths), 16)
+    mask = (np.arange(16) < lengths[:, None]).astype(np.int64)
+    found, wanted = plan.run(*ids, mask), expect(capi, model, ids, mask)
+    check(found, [np.where(mask[..., None] != 0, y, y.dtype.type(0)) for y in wanted], lengths)
+
+
 def test_values_that_live_on_are_not_overwritten(capi: Capi, tier: str) -> None:
     """A residual with a later reader, a product with two readers, a value added to itself, outputs in the middle."""
     rng = np.random.default_rng(6)

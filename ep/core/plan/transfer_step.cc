@@ -7,10 +7,13 @@ namespace {
 
 // True if the tile's lanes are consecutive rows of row-major tensors, from lane 0 on, without gaps.
 bool Consecutive(const RunContext& run, const TokenMap::SegmentRange& segments) {
-  if (segments.empty() || segments.begin()->lane != 0) return false;
+  if (segments.empty()) return false;
   const auto row = [&](const Segment& s) { return run.tokens.sequences()[s.sequence].row + s.position; };
+  int32_t lane = 0;
   for (const Segment& s : segments) {
-    if (row(s) - s.lane != row(*segments.begin())) return false;
+    // A gap may be a skipped token, whose row is not to be written.
+    if (s.lane != lane || row(s) - s.lane != row(*segments.begin())) return false;
+    lane += s.count;
   }
   return true;
 }
