@@ -37,15 +37,17 @@ void ParseThreads(const std::string& value, ProviderOptions& options) {
   }
 }
 
-bool ParseFlag(const std::string& key, const std::string& value) {
-  if (value != "0" && value != "1") BadValue(key, "0 or 1", value);
+bool ParseFlag(const std::string& key, const std::string& value, const char* expected = "0 or 1") {
+  if (value != "0" && value != "1") BadValue(key, expected, value);
   return value == "1";
 }
 
 void ParseStrict(const std::string& value, ProviderOptions& options) { options.strict = ParseFlag("strict", value); }
 
 void ParseSkipPadding(const std::string& value, ProviderOptions& options) {
-  options.skip_padding = ParseFlag("skip_padding", value);
+  options.skip_padding = value == "auto"                                    ? SkipPadding::kMarked
+                         : ParseFlag("skip_padding", value, "auto, 0 or 1") ? SkipPadding::kAlways
+                                                                            : SkipPadding::kNever;
 }
 
 // ONNX Runtime writes the EP's name in lower case into the keys.
@@ -74,8 +76,9 @@ const std::vector<OptionDoc>& OptionDocs() {
       {"strict", "0",
        "0 or 1: with 1 a fastep node that this provider cannot run fails session creation, naming node and reason",
        ParseStrict},
-      {"skip_padding", "0",
-       "0 or 1: with 1 tokens that the attention mask marks as right padding are not computed; the values there are 0",
+      {"skip_padding", "auto",
+       "auto, 0 or 1: with 1 tokens that the attention mask marks as right padding are not computed, the values there "
+       "are 0; auto: where the model says that no output shows them",
        ParseSkipPadding},
   };
   return docs;

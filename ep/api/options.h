@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "ops/graph_plan.h"
+
 namespace fastep {
 
 constexpr const char* kEpName = "FastEPExecutionProvider";
@@ -16,7 +18,7 @@ struct ProviderOptions {
   std::string max_tier;
   size_t threads = 0;
   bool strict = false;
-  bool skip_padding = false;
+  SkipPadding skip_padding = SkipPadding::kMarked;
 };
 
 struct OptionDoc {

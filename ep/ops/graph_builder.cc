@@ -1,7 +1,5 @@
 #include "ops/graph_builder.h"
 
-#include <algorithm>
-
 #include "core/error.h"
 
 namespace fastep {
@@ -27,12 +25,7 @@ InputId GraphBuilder::Tensor(const NodeView& node, size_t index, AddInput add) {
 
 InputId GraphBuilder::Ids(const NodeView& node, size_t index) { return Tensor(node, index, &PlanBuilder::Ids); }
 InputId GraphBuilder::Bias(const NodeView& node, size_t index) { return Tensor(node, index, &PlanBuilder::Bias); }
-
-InputId GraphBuilder::Mask(const NodeView& node, size_t index) {
-  const InputId mask = Tensor(node, index, &PlanBuilder::Mask);
-  if (std::find(masks_.begin(), masks_.end(), mask) == masks_.end()) masks_.push_back(mask);
-  return mask;
-}
+InputId GraphBuilder::Mask(const NodeView& node, size_t index) { return Tensor(node, index, &PlanBuilder::Mask); }
 
 void GraphBuilder::Define(const NodeView& node, size_t index, ValueId value) {
   values_[node.OutputName(index)] = value;

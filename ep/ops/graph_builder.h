@@ -24,7 +24,6 @@ class GraphBuilder {
   void Output(const std::string& name);
 
   PlanBuilder& plan() { return plan_; }
-  const std::vector<InputId>& masks() const { return masks_; }  // all different
   // Names of the tensors that every Run is given, in order.
   const std::vector<std::string>& inputs() const { return inputs_; }
 
@@ -36,7 +35,6 @@ class GraphBuilder {
   std::map<std::string, ValueId> values_;
   std::map<std::string, InputId> tensors_;
   std::vector<std::string> inputs_;
-  std::vector<InputId> masks_;
 };
 
 }  // namespace fastep

@@ -73,7 +73,9 @@ GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::ve
   GraphBuilder builder;
   for (const NodeView* node : nodes) RequireOp(*node, kOpVersion).AddTo(builder, *node);
   for (const std::string& name : outputs) builder.Output(name);
-  if (options.skip_padding && builder.masks().size() == 1) builder.plan().SkipPadding(builder.masks()[0]);
+  if (options.skip_padding != SkipPadding::kNever) {
+    builder.plan().SkipPadding(builder.plan().SharedMask(options.skip_padding == SkipPadding::kMarked));
+  }
   std::vector<size_t> order;
   for (size_t i = 0; i < builder.inputs().size(); ++i) order.push_back(i);
   std::string where = nodes.front()->Where();
@@ -85,7 +87,10 @@ GraphPlan MakePlan(const std::vector<const NodeView*>& nodes, const std::vector<
                    const GraphPlanOptions& options) {
   const NodeView& first = *nodes.front();
   const Op& op = RequireOp(first, kOpVersion);
-  const bool own_form = !op.CanJoin(first) || (op.outputs().size() == 1 && !options.skip_padding);
+  // What reads ids or a mask has no form but that of a plan.
+  const bool external =
+      std::any_of(op.inputs().begin(), op.inputs().end(), [](const InputDef& i) { return i.external; });
+  const bool own_form = !op.CanJoin(first) || (op.outputs().size() == 1 && !external);
   if (nodes.size() > 1 || !own_form) return MakeGraphPlan(nodes, outputs, options);
   GraphPlan made{op.MakePlan(first, options.tier), {}};
   for (size_t i = 0; i < op.inputs().size(); ++i) {

@@ -14,11 +14,17 @@ struct GraphPlan {
   std::vector<std::string> inputs;  // names of the plan's runtime inputs, in the order that Run takes them
 };
 
+// Whether tokens are computed that the one mask of all attention nodes marks as right padding; if not, outputs are 0
+// there. Where they do not share one mask, all tokens are computed.
+enum class SkipPadding {
+  kNever,
+  kAlways,
+  kMarked,  // if every attention node says skip_padding
+};
+
 struct GraphPlanOptions {
   Tier tier = Tier::kScalar;
-  // Tokens that the one mask of all nodes marks as right padding are not computed, their outputs are 0. Without a mask,
-  // or with several, all tokens are computed.
-  bool skip_padding = false;
+  SkipPadding skip_padding = SkipPadding::kNever;
 };
 
 // `nodes` in an order in which they can run; `outputs`: names of the values that leave the plan, in the order that Run

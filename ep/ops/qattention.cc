@@ -96,6 +96,7 @@ class QAttentionOp final : public Op {
     const ValueId k = builder.Value(node, kK, features);
     const ValueId v = builder.Value(node, kV, features);
     if (variant_.hiding == Hiding::kMask) spec.mask = builder.Mask(node, kHiding);
+    spec.skip_padding = node.Int("skip_padding").value_or(0) != 0;
     if (variant_.hiding == Hiding::kBias) spec.bias = builder.Bias(node, kHiding);
     builder.Define(node, 0, builder.plan().QAttention(q, k, v, spec));
   }

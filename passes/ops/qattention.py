@@ -23,6 +23,8 @@ OutputType = Literal["f32", "u8", "s8"]
 MaskKind = Literal["", "mask", "bias"]
 
 NUM_HEADS, HEAD_SIZE, SCALE = "num_heads", "head_size", "scale"
+SKIP_PADDING = "skip_padding"
+"""Not 0: no output of the model shows what is computed at right padding of the raw mask."""
 HEAD_SIZE_MULTIPLE = 4
 
 _NAME = re.compile(r"QAttention_(?P<y_type>f32|u8|s8)(?:_(?P<mask>mask|bias))?")
@@ -173,6 +175,7 @@ def build_function(variant: Variant, opset: int) -> onnx.FunctionProto:
         body.nodes,
         [onnx.helper.make_opsetid("", opset)],
         attributes=list(variant.attributes),
+        attribute_protos=[onnx.helper.make_attribute(SKIP_PADDING, 0)] if variant.mask == "mask" else [],
     )
 
 

@@ -161,7 +161,7 @@ def test_empty_batches(capi: Capi, tier: str) -> None:
 
 
 def test_right_padding_is_not_computed(capi: Capi, tier: str) -> None:
-    """Real tokens get the bits they get alone; the outputs of padding are 0. Other masks take the ordinary path."""
+    """Real tokens get the bits they get alone; the outputs of padding are 0, but for the first token of a sequence."""
     rng = np.random.default_rng(5)
     model = make_model(5, 48, (4, 4))
     plan = build(capi, model, tier, masked=True, skip_padding=True)
@@ -172,8 +172,23 @@ def test_right_padding_is_not_computed(capi: Capi, tier: str) -> None:
     mask[6, 30:35] = 0  # a hole
     found, wanted = plan.run(*ids, mask, threads=2), expect(capi, model, ids, mask)
     for i, length in enumerate(lengths):
-        check([x[i, :length] for x in found], [y[i, :length] for y in wanted], i)
-        assert not any(np.any(x[i, length:]) for x in found)
+        computed = max(length, 1)
+        check([x[i, :computed] for x in found], [y[i, :computed] for y in wanted], i)
+        assert not any(np.any(x[i, computed:]) for x in found)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_groups_follow_the_tokens_that_are_computed(capi: Capi, tier: str, threads: int) -> None:
+    """Many short sequences in long rows go through the plan together, one that is longer than a group alone."""
+    rng = np.random.default_rng(9)
+    model = make_model(9, 16, (4, 4), layers=1)
+    plan = build(capi, model, tier, masked=True, skip_padding=True)
+    lengths = np.array([7] * 40 + [300, 1, 256, 255, 4, 299] + [5] * 6)
+    ids = [rng.integers(0, 50, (len(lengths), 300)), rng.integers(0, 256, (1, 300))]
+    mask = (np.arange(300) < lengths[:, None]).astype(np.int64)
+    found, wanted = plan.run(*ids, mask, threads=threads), expect(capi, model, ids, mask)
+    real = mask[..., None] != 0
+    check(found, [np.where(real, y, 0).astype(y.dtype) for y in wanted], threads)
 
 
 def test_rows_skipped_between_rows_in_order_stay_zero(capi: Capi, tier: str) -> None:

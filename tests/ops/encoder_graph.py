@@ -89,7 +89,9 @@ class EncoderGraph:
         self.steps.append(step)
         return outputs
 
-    def attention(self, qkv: list[str], features: int, mask: str | None = None, hiding: str = "_mask") -> str:
+    def attention(
+        self, qkv: list[str], features: int, mask: str | None = None, hiding: str = "_mask", skip_padding: int = 0
+    ) -> str:
         """A QAttention_u8 of two heads; `hiding` says what a mask is."""
         y = Quantization("u8", 0.01, 110)
         spec = AttentionSpec(HEADS, 0.25, Q, K, V, y)
@@ -99,7 +101,7 @@ class EncoderGraph:
             constants[f"{name}_zero_point"] = np.array(by.zero_point, np.uint8)
         names = self._constants(constants)
         inputs = [*qkv, *names[:6], *([mask] if mask else []), *names[6:]]
-        attributes = {"num_heads": HEADS, "head_size": features // HEADS, "scale": 0.25}
+        attributes = {"num_heads": HEADS, "head_size": features // HEADS, "scale": 0.25, "skip_padding": skip_padding}
         name = f"QAttention_u8{hiding if mask else ''}"
         (output,) = self._node(name, inputs, attributes, ["u8"])
 
@@ -111,10 +113,12 @@ class EncoderGraph:
         self.steps.append(step)
         return output
 
-    def layer(self, x: str, q: str, features: int, sparse: str, mask: str | None) -> tuple[str, str]:
+    def layer(
+        self, x: str, q: str, features: int, sparse: str, mask: str | None, skip_padding: int = 0
+    ) -> tuple[str, str]:
         """One post-norm encoder layer."""
         qkv = [self.linear(q, f"QLinear_u8{sparse}", features, features) for _ in range(3)]
-        attended = self.attention(qkv, features, mask)
+        attended = self.attention(qkv, features, mask, skip_padding=skip_padding)
         x, q = self.skip_norm(self.linear(attended, f"QLinear_f32{sparse}", features, features), x, features)
         up = self.linear(q, f"QLinear_gelu_u8{sparse}", 2 * features + 3, features)
         x, q = self.skip_norm(self.linear(up, f"QLinear_f32{sparse}", features, 2 * features + 3), x, features)
@@ -183,16 +187,20 @@ class EncoderGraph:
 
 
 def encoder(
-    features: int = 32, sparse: str = "_sparse", layers: int = 2, mask_type: type[np.generic] = np.int64
+    features: int = 32,
+    sparse: str = "_sparse",
+    layers: int = 2,
+    mask_type: type[np.generic] = np.int64,
+    skip_padding: tuple[int, ...] = (),
 ) -> tuple[EncoderGraph, list[str]]:
-    """A small encoder with dynamic shapes, and its outputs: float and quantized."""
+    """A small encoder with dynamic shapes, and its outputs: float and quantized. `skip_padding`: of each attention."""
     graph = EncoderGraph()
     ids = graph.add_input("input_ids", np.int64, "B", "S")
     positions = graph.add_input("position_ids", np.int64, "P", "S")
     mask = graph.add_input("attention_mask", mask_type, "B", "S")
     x, q = graph.embed(ids, positions, features)
-    for _ in range(layers):
-        x, q = graph.layer(x, q, features, sparse, mask)
+    for i in range(layers):
+        x, q = graph.layer(x, q, features, sparse, mask, skip_padding[i] if skip_padding else 0)
     return graph, [x, q]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from . import doors
 
-OPTIONS = {"max_tier": "amx", "threads": "0", "strict": "0", "skip_padding": "0"}
+OPTIONS = {"max_tier": "amx", "threads": "0", "strict": "0", "skip_padding": "auto"}
 TIERS = ["scalar", "avx2", "avxvnni", "avx512vnni", "amx"]
 
 
@@ -66,7 +66,7 @@ def test_an_unknown_option_lists_the_known_ones(fastep_library: Path) -> None:
         ("threads", "99999999999999999999", "a whole number from 0 to 4096"),
         ("threads", "", "a whole number from 0 to 4096"),
         ("strict", "yes", "0 or 1"),
-        ("skip_padding", "2", "0 or 1"),
+        ("skip_padding", "2", "auto, 0 or 1"),
     ],
 )
 def test_bad_values(fastep_library: Path, key: str, value: str, expected: str) -> None:

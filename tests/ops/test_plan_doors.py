@@ -295,22 +295,6 @@ def test_bad_inputs_fail_the_run_and_not_the_session(
     assert_same(session.run(None, feeds), graph.expected(outputs, feeds))
 
 
-@pytest.mark.parametrize("door", ["provider", "both"])
-def test_skip_padding(fastep_library: Path, door: Door) -> None:
-    """Real tokens keep their bits, the others are 0; off by default."""
-    graph, outputs = encoder()
-    model = graph.model(outputs, functions=door == "provider")
-    feeds = encoder_feeds(7, 40, seed=3)
-    expected = graph.expected(outputs, feeds)
-    mask = feeds["attention_mask"]
-    real = np.cumsum(mask[:, ::-1], axis=1)[:, ::-1] > 0  # up to the last visible token
-    assert 0.2 < real.mean() < 0.8
-    assert_same(doors.open_session(fastep_library, model, door).run(None, feeds), expected)
-    skipping = doors.open_session(fastep_library, model, door, {"skip_padding": "1"})
-    found = skipping.run(None, feeds)
-    assert_same(found, [np.where(real[..., None], y, 0).astype(y.dtype) for y in expected])
-
-
 def test_broken_constants_name_their_node(fastep_library: Path) -> None:
     graph, outputs = encoder(layers=1)
     model = graph.model(outputs)

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from pyfastep.passes.ops import qattention
-from pyfastep.passes.ops.qattention import EXP2_ERROR_BOUND, Variant, split_heads
+from pyfastep.passes.ops.qattention import EXP2_ERROR_BOUND, SKIP_PADDING, Variant, split_heads
 
 from .contract_models import EVALUATOR_OPSET, TYPES, UNIT, Array, one_node, run_evaluator, run_runtime
 
@@ -133,7 +134,7 @@ def test_the_document_lists_attributes_and_inputs(repository: Path) -> None:
     text = (repository / "docs/op-contract-encoder.md").read_text()
     section = text[text.index("## QAttention") : text.index("## The compiled plan")]
     named = set(re.findall(r"`([a-z_]+)`", section))
-    assert {"q", "k", "v", "mask", "y_scale", "y_zero_point", *VARIANTS[0].attributes} <= named
+    assert {"q", "k", "v", "mask", "y_scale", "y_zero_point", *VARIANTS[0].attributes, SKIP_PADDING} <= named
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
@@ -143,6 +144,17 @@ def test_body_on_runtime(variant: Variant, shape: tuple[int, int, int, int]) -> 
     model, feeds = model_of(variant, inputs, shape)
     for optimized in (False, True):
         assert_close(variant, inputs, shape, run_runtime(model, feeds, optimized)[0])
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_the_body_does_not_read_skip_padding(value: int) -> None:
+    variant, shape = Variant("u8", "mask"), (2, 6, 2, 8)
+    inputs = make_inputs(variant, shape)
+    model, feeds = model_of(variant, inputs, shape)
+    expected = run_runtime(model, feeds, True)[0]
+    model.graph.node[0].attribute.append(onnx.helper.make_attribute(SKIP_PADDING, value))
+    onnx.checker.check_model(model, full_check=True)
+    assert np.array_equal(run_runtime(model, feeds, True)[0], expected)
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)

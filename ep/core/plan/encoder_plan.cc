@@ -38,6 +38,16 @@ struct EncoderPlan::Shape {
   std::vector<int64_t> tokens;  // leading dimensions of every value
   int64_t sequences = 0, length = 0;
   std::vector<int64_t> counts;  // computed tokens of each sequence; empty: all
+
+  // Sequences [begin, end) hold at most `most` computed tokens, or are a single one.
+  int64_t EndOfGroup(int64_t begin, int64_t most) const {
+    int64_t end = begin;
+    for (int64_t tokens = 0; end < sequences; ++end) {
+      tokens += AlignedCount(counts.empty() ? length : counts[static_cast<size_t>(end)]);
+      if (tokens > most && end > begin) break;
+    }
+    return end;
+  }
 };
 
 EncoderPlan::EncoderPlan(const PlanGraph& graph, const KernelTable& kernels, PlanParts parts)
@@ -132,9 +142,11 @@ void EncoderPlan::Run(const std::vector<PlanTensor>& inputs, const std::vector<v
   for (const EmbedStep* embed : parts_.embeds) embed->CheckIds(inputs);
   if (shape.sequences == 0 || shape.length == 0) return;
   if (padding_mask_ != kNoInput) ClearOutputs(outputs, shape);
-  const int64_t group = std::max<int64_t>(1, GroupTokens(parallel.Threads()) / shape.length);
-  for (int64_t begin = 0; begin < shape.sequences; begin += group) {
-    RunGroup(inputs, outputs, shape, begin, std::min(shape.sequences, begin + group), parallel, arena);
+  const int64_t most = GroupTokens(parallel.Threads());
+  for (int64_t begin = 0; begin < shape.sequences;) {
+    const int64_t end = shape.EndOfGroup(begin, most);
+    RunGroup(inputs, outputs, shape, begin, end, parallel, arena);
+    begin = end;
   }
 }
 
@@ -175,7 +187,8 @@ std::string EncoderPlan::Summary() const {
   for (const PlanProduct& product : parts_.products) packed += product.info.packed_bytes;
   return std::to_string(parts_.steps.size()) + " steps, " + std::to_string(parts_.products.size()) +
          " products, packed " + std::to_string(packed) + " bytes, values " +
-         std::to_string(parts_.layout.token_bytes()) + " bytes per token";
+         std::to_string(parts_.layout.token_bytes()) + " bytes per token" +
+         (padding_mask_ == kNoInput ? "" : ", right padding of the mask not computed");
 }
 
 std::string EncoderPlan::NodeSummary(const std::string& name) const {

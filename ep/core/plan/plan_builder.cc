@@ -140,6 +140,19 @@ ValueId PlanBuilder::QAttention(ValueId q, ValueId k, ValueId v, const Attention
   return y;
 }
 
+InputId PlanBuilder::SharedMask(bool only_if_marked) const {
+  InputId shared = kNoInput;
+  for (const PlanNode& node : graph_.nodes) {
+    const auto* attention = std::get_if<AttentionNode>(&node);
+    if (attention == nullptr) continue;
+    const AttentionSpec& spec = attention->spec;
+    if (spec.mask == kNoInput || (shared != kNoInput && shared != spec.mask)) return kNoInput;
+    if (only_if_marked && !spec.skip_padding) return kNoInput;
+    shared = spec.mask;
+  }
+  return shared;
+}
+
 void PlanBuilder::Output(ValueId value) { graph_.outputs.push_back(value); }
 
 std::shared_ptr<const EncoderPlan> PlanBuilder::Build(Tier tier) const { return Build(KernelsOf(tier)); }

@@ -27,8 +27,12 @@ class PlanBuilder {
   // In the order of these calls.
   void Output(ValueId value);
 
-  // Tokens that this mask marks as right padding are not computed; every output is 0 there.
+  // Tokens that this mask marks as right padding are not computed, but for the first one of a sequence; every output is
+  // 0 there.
   void SkipPadding(InputId mask) { graph_.padding_mask = mask; }
+  // The one mask of all attention nodes so far; kNoInput: there is none, or they differ. `only_if_marked`: or one of
+  // them does not say skip_padding.
+  InputId SharedMask(bool only_if_marked) const;
 
   // Packs the weights. `tier` is one of SupportedTiers().
   std::shared_ptr<const EncoderPlan> Build(Tier tier) const;

@@ -23,17 +23,13 @@ bool Visible(const PlanTensor& mask, int64_t index) {
   }
 }
 
-int64_t Align(int64_t token) {
-  return static_cast<int64_t>(RoundUp(static_cast<size_t>(token), static_cast<size_t>(kSequenceAlignment)));
-}
-
 std::vector<Sequence> PackSequences(int64_t begin, int64_t end, int64_t length, const int64_t* counts) {
   std::vector<Sequence> sequences;
   int64_t packed = 0;
   for (int64_t i = begin; i < end; ++i) {
     const int64_t count = counts == nullptr ? length : counts[i];
     sequences.push_back({i, i * length, packed, count});
-    packed += Align(count);
+    packed += AlignedCount(count);
   }
   return sequences;
 }
@@ -69,7 +65,7 @@ void TokenMap::AppendSegments(const TokenTile& tile, size_t& sequence) {
     if (s.begin >= tile_end) return;
     const int64_t first = std::max(tile.begin, s.begin);
     const int64_t count = std::min(tile_end, s.begin + s.count) - first;
-    const int64_t lanes = std::min(tile_end, s.begin + Align(s.count)) - first;
+    const int64_t lanes = std::min(tile_end, s.begin + AlignedCount(s.count)) - first;
     if (count > 0) {
       segments_.push_back({static_cast<int32_t>(sequence), static_cast<int32_t>(first - tile.begin),
                            static_cast<int32_t>(count), static_cast<int32_t>(lanes), first - s.begin});
@@ -108,7 +104,7 @@ std::vector<int64_t> CountsBeforePadding(const PlanTensor& mask) {
   std::vector<int64_t> counts(static_cast<size_t>(mask.shape[0]));
   for (size_t i = 0; i < counts.size(); ++i) {
     int64_t count = length;
-    while (count > 0 && !Visible(mask, static_cast<int64_t>(i) * length + count - 1)) --count;
+    while (count > 1 && !Visible(mask, static_cast<int64_t>(i) * length + count - 1)) --count;
     counts[i] = count;
   }
   return counts;

@@ -11,6 +11,9 @@ namespace fastep {
 
 // Sequences start at multiples of this among the packed tokens, so that keys come in whole quads.
 constexpr int64_t kSequenceAlignment = 4;
+inline int64_t AlignedCount(int64_t tokens) {
+  return static_cast<int64_t>(RoundUp(static_cast<size_t>(tokens), static_cast<size_t>(kSequenceAlignment)));
+}
 
 // Consecutive rows of the row-major tensors whose tokens may attend to each other.
 struct Sequence {
@@ -90,7 +93,8 @@ class KeyMap {
   std::vector<int64_t> first_row_;
 };
 
-// 1 + the last visible position of each sequence of mask [B, length]: what follows is right padding.
+// 1 + the last visible position of each sequence of mask [B, length]: what follows is right padding. At least 1, so
+// that the first token, which pooled outputs read, is there even where the mask hides all.
 std::vector<int64_t> CountsBeforePadding(const PlanTensor& mask);
 
 }  // namespace fastep

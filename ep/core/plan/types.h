@@ -68,6 +68,8 @@ struct AttentionSpec {
   Quantization q, k, v, y;  // y may be float
   InputId mask = kNoInput;  // [B, S], 0: hidden
   InputId bias = kNoInput;  // f32, broadcastable to [B, num_heads, S, S]
+  // Nothing outside of the model sees what is computed at right padding of the mask.
+  bool skip_padding = false;
 };
 
 }  // namespace fastep
