@@ -73,6 +73,9 @@ struct Epilogue {
   // Not null: takes the place of `scale`, one factor per token instead of one per row; no activation. Only for tiers
   // that list kTokenScaleEpilogue.
   const float* token_scale = nullptr;  // [tokens] of this tile
+  // Not null: of kInt32, takes part in token_max[t] = max(token_max[t], all rows of the call); dense products only. Only
+  // for tiers that list kTokenMaxEpilogue.
+  int32_t* token_max = nullptr;  // [tokens] of this tile
   // Known: no value to be clamped reaches 2^31, where the conversion to int32 would fail before the clamp.
   bool bounded = false;
 };
@@ -81,6 +84,7 @@ struct Epilogue {
 // second pass.
 constexpr uint32_t kResidualEpilogue = 1;    // OutputKind::kResidual
 constexpr uint32_t kTokenScaleEpilogue = 2;  // Epilogue::token_scale
+constexpr uint32_t kTokenMaxEpilogue = 4;    // Epilogue::token_max
 
 // One call: one tile of tokens, one K-block, row groups [group_begin, group_end).
 struct ProductArgs {
@@ -172,6 +176,7 @@ struct KeyRun {
 struct SoftmaxArgs {
   int32_t* scores;    // i32 [keys][tokens]; may be overwritten
   const float* bias;  // [keys][tokens], already multiplied by log2(e); null: none
+  const int32_t* largest;  // [tokens], of each lane's scores, from kTokenMaxEpilogue; not with bias; null: not known
   int32_t keys;       // may be 0
   int32_t key_quads;  // of the output; key_quads * 4 >= keys, what is beyond `keys` gets 0
   int32_t tokens;
@@ -246,7 +251,7 @@ struct KernelTable {
   // unpack_f32 only moves 32-bit words; the driver uses it for i32 too.
   void (*unpack_f32)(const float* tile, int32_t rows, int32_t m, int32_t tokens, float* y, size_t stride_bytes);
 
-  uint32_t extras = 0;  // kResidualEpilogue | kTokenScaleEpilogue
+  uint32_t extras = 0;  // kResidualEpilogue | kTokenScaleEpilogue | kTokenMaxEpilogue
   EncoderKernels encoder = {};
 };
 

@@ -11,6 +11,7 @@ POINTER, I32, F32 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
 
 RESIDUAL_EPILOGUE = 1
 TOKEN_SCALE_EPILOGUE = 2
+TOKEN_MAX_EPILOGUE = 4
 OUTPUT_KINDS = {"i32": 0, "u8": 1, "s8": 2, "f32": 3, "residual": 4}
 
 
@@ -71,6 +72,7 @@ class SoftmaxArgs(ctypes.Structure):
     _fields_ = [
         ("scores", POINTER),
         ("bias", POINTER),
+        ("largest", POINTER),
         ("keys", I32),
         ("key_quads", I32),
         ("tokens", I32),
@@ -102,6 +104,7 @@ class Epilogue(ctypes.Structure):
         ("rhs_zero_point", POINTER),
         ("token_sum", POINTER),
         ("token_scale", POINTER),
+        ("token_max", POINTER),
         ("bounded", ctypes.c_bool),
     ]
 

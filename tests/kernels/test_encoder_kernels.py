@@ -195,9 +195,9 @@ SOFTMAX_LANES = [(16, 0, 16), (32, 4, 20), (48, 16, 32), (64, 0, 64), (64, 60, 6
 
 @pytest.mark.parametrize("keys", SOFTMAX_KEYS)
 @pytest.mark.parametrize(("tokens", "begin", "end"), SOFTMAX_LANES)
-@pytest.mark.parametrize("form", ["plain", "wide", "odd tie", "even tie", "bias", "hidden"])
+@pytest.mark.parametrize("form", ["plain", "known", "wide", "odd tie", "even tie", "bias", "hidden"])
 def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end: int, form: str) -> None:
-    """wide: scores far apart; ties: one less gives 2^x an x halfway between integers; hidden: bias of -inf."""
+    """known: the largest scores are given; wide: scores far apart; ties: one less gives 2^x an x halfway between integers; hidden: bias of -inf."""
     rng = np.random.default_rng(keys)
     spread = {"wide": 2**30, "odd tie": 2, "even tie": 2}.get(form, 3000)
     # log2(255) of exp2.h, less what is exact in float.
@@ -205,6 +205,7 @@ def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end:
     scores = rng.integers(-spread, spread, (keys, tokens), dtype=np.int32)
     key_quads = -(-keys // 4) + 1
     bias = floats(rng, keys, tokens, scale=4)
+    largest = aligned(scores.max(axis=0, initial=np.iinfo(np.int32).min))
     if form == "hidden":
         bias[rng.random(bias.shape) < 0.5] = -np.inf
         bias[:, begin] = -3e38
@@ -216,6 +217,8 @@ def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end:
         args = abi.SoftmaxArgs(held.ctypes.data, bias.ctypes.data if form in ("bias", "hidden") else None)
         args.keys, args.key_quads, args.tokens, args.lane_begin, args.lane_end = keys, key_quads, tokens, begin, end
         args.scale, args.out_scale = scale, 1.7
+        if form == "known" and name != "scalar":
+            args.largest = largest.ctypes.data
         args.e, args.row_sum, args.token_scale = (a.data.ctypes.data for a in (e, row_sum, token_scale))
         must_call(capi, "softmax", name, args)
         return [e, row_sum, token_scale]
@@ -263,5 +266,39 @@ def test_epilogues(capi: Capi, tier: str, tokens: int, kind: str, bounded: bool)
         return [out]
 
     extras = abi.RESIDUAL_EPILOGUE | abi.TOKEN_SCALE_EPILOGUE
-    assert capi.library.fastep_extras(list(TIERS).index(tier)) == extras
+    assert capi.library.fastep_extras(list(TIERS).index(tier)) & extras == extras
     same_bits(capi, tier, run)
+
+
+@pytest.mark.parametrize("tokens", WIDTHS)
+@pytest.mark.parametrize("quads", [1, 12])
+def test_largest_accumulators(capi: Capi, tier: str, tokens: int, quads: int) -> None:
+    """A tier that can says which is the largest sum of each token; rows that start at the least int32 never are."""
+    rows, calls = 24, 2
+    rng = np.random.default_rng(tokens)
+    lhs = bytes_of(rng, quads, tokens, 4)
+    weights = rng.integers(-128, 128, (rows // 8, quads, 8, 4), dtype=np.int8)
+    init = aligned(rng.integers(-999, 999, rows, dtype=np.int32))
+    weights[-1, :, 4:], init[-4:] = 0, np.iinfo(np.int32).min
+    values = guarded((weights.nbytes + 64,), np.uint8).data
+    values[: weights.nbytes] = weights.view(np.uint8).reshape(-1)
+    if not capi.library.fastep_extras(list(TIERS).index(tier)) & abi.TOKEN_MAX_EPILOGUE:
+        pytest.skip(f"the tier {tier} leaves it to softmax")
+    largest = guarded((tokens,), np.int32)
+    largest.data[...] = np.iinfo(np.int32).min
+    out = guarded((rows, tokens), np.int32)
+    epilogue = abi.Epilogue(abi.OUTPUT_KINDS["i32"], 0, init.ctypes.data)
+    epilogue.token_max = largest.data.ctypes.data
+    args = abi.ProductArgs(lhs.ctypes.data, tokens, abi.RhsView(None, None, values.ctypes.data, quads))
+    args.first = args.last = True
+    args.epilogue = ctypes.addressof(epilogue)
+    for groups in np.array_split(np.arange(rows // 8), calls):
+        args.group_begin, args.group_end = int(groups[0]), int(groups[-1]) + 1
+        args.out = out.data[groups[0] * 8 :].ctypes.data
+        must_call(capi, "dense_product", tier, args)
+    w = weights.transpose(0, 2, 1, 3).reshape(rows, -1).astype(np.int64)
+    sums = w @ lhs.transpose(0, 2, 1).reshape(-1, tokens).astype(np.int64) + init[:, None]
+    largest.check()
+    out.check()
+    np.testing.assert_array_equal(out.data, sums)
+    np.testing.assert_array_equal(largest.data, sums.max(axis=0))

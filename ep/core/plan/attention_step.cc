@@ -1,7 +1,9 @@
 #include "core/plan/attention_step.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "core/plan/attention_finish.h"
 
@@ -53,6 +55,7 @@ struct AttentionStep::Slot {
   int32_t* scores;     // [rows][tokens]
   uint8_t* e;          // [rows / 4][tokens][4]
   float* bias;         // [rows][tokens]
+  int32_t* largest;    // [tokens]
   int32_t* row_sum;    // [tokens]
   float* token_scale;  // [tokens]
   int32_t* partial;    // [head_rows][tokens]
@@ -99,7 +102,7 @@ AttentionStep::Scratch AttentionStep::LayOut(const RunContext& run) const {
   s.with_bias = bias_ != kNoInput;
   s.with_output = !Fused(run) || head_rows_ != head_size_;
   const auto most = static_cast<size_t>(keys.most_rows());
-  const size_t words = most * (s.with_bias ? 2 : 1) + 2 + static_cast<size_t>(head_rows_) * (s.with_output ? 2 : 1);
+  const size_t words = most * (s.with_bias ? 2 : 1) + 3 + static_cast<size_t>(head_rows_) * (s.with_output ? 2 : 1);
   s.slot_bytes = tokens * (words * 4 + most);
   s.tasks = static_cast<size_t>(run.tokens.tile_count() * heads_);
   return s;
@@ -122,6 +125,7 @@ AttentionStep::Slot AttentionStep::SlotOf(const RunContext& run, const Scratch& 
   slot.scores = reinterpret_cast<int32_t*>(take(most, 4));
   slot.e = take(most, 1);
   slot.bias = reinterpret_cast<float*>(take(s.with_bias ? most : 0, 4));
+  slot.largest = reinterpret_cast<int32_t*>(take(1, 4));
   slot.row_sum = reinterpret_cast<int32_t*>(take(1, 4));
   slot.token_scale = reinterpret_cast<float*>(take(1, 4));
   slot.partial = reinterpret_cast<int32_t*>(take(static_cast<size_t>(head_rows_), 4));
@@ -153,7 +157,7 @@ void AttentionStep::PackSequence(const RunContext& run, const Scratch& s, size_t
   values.key_quads = static_cast<int32_t>(CeilDiv(static_cast<size_t>(s.keys.keys(sequence)), 4));
   if (s.keys.keys(sequence) != s.keys.rows(sequence)) {
     std::memset(keys.values, 0, rows * s.key_bytes);
-    std::memset(keys.acc_init, 0, rows * sizeof(int32_t));
+    std::fill_n(keys.acc_init, rows, std::numeric_limits<int32_t>::min());  // never the largest score
   }
   if (s.keys.keys(sequence) % 4 != 0 || head_size_ % 8 != 0 || head_size_ != head_rows_) {
     std::memset(values.values, 0, rows * s.value_bytes);
@@ -215,6 +219,10 @@ void AttentionStep::Score(const RunContext& run, const Scratch& s, const TokenTi
   Epilogue epilogue{};
   epilogue.kind = OutputKind::kInt32;
   epilogue.acc_init = reinterpret_cast<const int32_t*>(run.scratch + s.init_at) + row;
+  if (bias_ == kNoInput && (run.kernels.extras & kTokenMaxEpilogue) != 0) {
+    std::fill_n(slot.largest, tile.tokens, std::numeric_limits<int32_t>::min());
+    epilogue.token_max = slot.largest;
+  }
   MultiplyDense(run.kernels, run.Tile(views_.q, tile, HeadRow(head)), tile.tokens, run.scratch + row * s.key_bytes,
                 head_size_ / 4, s.keys.rows(sequence), epilogue, nullptr, true, true, slot.scores);
   SoftmaxArgs args{};
@@ -223,6 +231,7 @@ void AttentionStep::Score(const RunContext& run, const Scratch& s, const TokenTi
     FillBias(run, tile, segment, head, slot.bias);
     args.bias = slot.bias;
   }
+  args.largest = epilogue.token_max;
   args.keys = s.keys.keys(sequence);
   args.key_quads = static_cast<int32_t>(CeilDiv(static_cast<size_t>(args.keys), 4));
   args.tokens = tile.tokens;

@@ -41,69 +41,129 @@ FASTEP_INLINE U8x64 JoinLowBytes(const __m512i (&rows)[4]) {
   return _mm512_mask_shuffle_epi8(joined, 0x8888888888888888, rows[3], low);
 }
 
-// Arguments of Exp2 of 16 lanes, without bias: fma(float(s - largest), scale, log2(255)).
+// The lanes from `t` on that are wanted.
+FASTEP_INLINE __mmask16 LanesOf(const SoftmaxArgs& a, int32_t t) {
+  return static_cast<__mmask16>(LowBits16(a.lane_end - t) & ~LowBits16(a.lane_begin - t));
+}
+
+// Arguments of Exp2 of V vectors of lanes, without bias: fma(float(s - largest), scale, log2(255)).
+template <int V>
 struct PlainScores {
   const int32_t* scores;
+  const float* bias;  // not used
   size_t stride;  // of a key
   F32x16 scale;
-  I32x16 largest;
+  I32x16 largest[V];
 
-  [[gnu::always_inline]] inline void FindLargest(int32_t keys) {
-    largest = _mm512_set1_epi32(INT32_MIN);
-    for (int32_t j = 0; j < keys; ++j) largest = _mm512_max_epi32(largest, Load(scores + j * stride));
+  [[gnu::always_inline]] inline void FindLargest(int32_t keys, const int32_t* known) {
+    FASTEP_UNROLL
+    for (int v = 0; v < V; ++v) {
+      largest[v] = known != nullptr ? Load(known + v * kLanes) : _mm512_set1_epi32(INT32_MIN);
+    }
+    for (int32_t j = 0; known == nullptr && j < keys; ++j) {
+      FASTEP_UNROLL
+      for (int v = 0; v < V; ++v) largest[v] = _mm512_max_epi32(largest[v], Load(scores + j * stride + v * kLanes));
+    }
   }
-  [[gnu::always_inline]] inline F32x16 operator[](int32_t j) const {
-    const I32x16 below = _mm512_sub_epi32(Load(scores + j * stride), largest);
+  [[gnu::always_inline]] inline F32x16 Argument(int32_t j, int v) const {
+    const I32x16 below = _mm512_sub_epi32(Load(scores + j * stride + v * kLanes), largest[v]);
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(below), scale, _mm512_set1_ps(kLog2Of255));
   }
 };
 
 // With bias: (fma(float(s), scale, bias) - largest) + log2(255).
+template <int V>
 struct BiasedScores {
   const int32_t* scores;
   const float* bias;
   size_t stride;
   F32x16 scale;
-  F32x16 largest;
+  F32x16 largest[V];
 
-  [[gnu::always_inline]] inline F32x16 Biased(int32_t j) const {
-    const F32x16 s = _mm512_cvtepi32_ps(Load(scores + j * stride));
-    return _mm512_fmadd_ps(s, scale, _mm512_load_ps(bias + j * stride));
+  [[gnu::always_inline]] inline F32x16 Biased(int32_t j, int v) const {
+    const F32x16 s = _mm512_cvtepi32_ps(Load(scores + j * stride + v * kLanes));
+    return _mm512_fmadd_ps(s, scale, _mm512_load_ps(bias + j * stride + v * kLanes));
   }
-  [[gnu::always_inline]] inline void FindLargest(int32_t keys) {
-    largest = _mm512_set1_ps(kHidden);
-    for (int32_t j = 0; j < keys; ++j) largest = _mm512_max_ps(Biased(j), largest);
+  [[gnu::always_inline]] inline void FindLargest(int32_t keys, const int32_t*) {
+    FASTEP_UNROLL
+    for (int v = 0; v < V; ++v) largest[v] = _mm512_set1_ps(kHidden);
+    for (int32_t j = 0; j < keys; ++j) {
+      FASTEP_UNROLL
+      for (int v = 0; v < V; ++v) largest[v] = _mm512_max_ps(Biased(j, v), largest[v]);
+    }
   }
-  [[gnu::always_inline]] inline F32x16 operator[](int32_t j) const {
-    return _mm512_add_ps(_mm512_sub_ps(Biased(j), largest), _mm512_set1_ps(kLog2Of255));
+  [[gnu::always_inline]] inline F32x16 Argument(int32_t j, int v) const {
+    return _mm512_add_ps(_mm512_sub_ps(Biased(j, v), largest[v]), _mm512_set1_ps(kLog2Of255));
   }
 };
 
-// 16 lanes from lane `t` on.
-template <class Scores>
-FASTEP_INLINE void SoftmaxLanes(const SoftmaxArgs& a, int32_t t, __mmask16 lanes, Scores x) {
-  x.FindLargest(a.keys);
-  uint8_t* e = a.e + static_cast<size_t>(t) * 4;
-  const size_t stride = static_cast<size_t>(a.tokens) * 4;
-  I32x16 sum = _mm512_setzero_si512();
-  for (int32_t j = 0; j < a.key_quads * 4; j += 4, e += stride) {
+// Probabilities of keys [j, j + kKeys), and zeros up to j + 4, added to the sums.
+template <int kKeys, int V, class Scores>
+FASTEP_INLINE void SoftmaxQuad(const Scores& x, int32_t j, const __mmask16 (&lanes)[V], uint8_t* e, I32x16 (&sum)[V]) {
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
     __m512i rows[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
-    if (j + 4 <= a.keys) {
-      FASTEP_UNROLL
-      for (int r = 0; r < 4; ++r) rows[r] = Probability(x[j + r], lanes);
-    } else {
-      FASTEP_UNROLL
-      for (int r = 0; r < 4; ++r) {
-        if (j + r < a.keys) rows[r] = Probability(x[j + r], lanes);
-      }
-    }
+    FASTEP_UNROLL
+    for (int r = 0; r < kKeys; ++r) rows[r] = Probability(x.Argument(j + r, v), lanes[v]);
     const U8x64 quad = JoinLowBytes(rows);
-    Store(e, quad);
-    DotAccumulate<false>(sum, quad, _mm512_set1_epi8(1));
+    Store(e + v * 64, quad);
+    DotAccumulate<false>(sum[v], quad, _mm512_set1_epi8(1));
   }
-  _mm512_mask_store_epi32(a.row_sum + t, lanes, sum);
-  const F32x16 factor = _mm512_div_ps(_mm512_set1_ps(a.out_scale), _mm512_cvtepi32_ps(sum));
-  _mm512_mask_store_ps(a.token_scale + t, lanes, _mm512_maskz_mov_ps(_mm512_test_epi32_mask(sum, sum), factor));
+}
+
+// V vectors from lane `t` on, side by side, so that scores are read in the order in which they stand: those of 384 keys
+// come from the second cache.
+template <template <int> class Scores, int V>
+FASTEP_INLINE void SoftmaxVectors(const SoftmaxArgs& a, int32_t t) {
+  const auto stride = static_cast<size_t>(a.tokens);
+  Scores<V> x{a.scores + t, a.bias + t, stride, _mm512_set1_ps(a.scale), {}};
+  x.FindLargest(a.keys, a.largest == nullptr ? nullptr : a.largest + t);
+  __mmask16 lanes[V];
+  I32x16 sum[V];
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
+    lanes[v] = LanesOf(a, t + v * kLanes);
+    sum[v] = _mm512_setzero_si512();
+  }
+  uint8_t* e = a.e + static_cast<size_t>(t) * 4;
+  int32_t j = 0;
+  for (; j + 4 <= a.keys; j += 4, e += stride * 4) SoftmaxQuad<4>(x, j, lanes, e, sum);
+  for (; j < a.key_quads * 4; j += 4, e += stride * 4) {
+    switch (a.keys - j) {
+      case 3:
+        SoftmaxQuad<3>(x, j, lanes, e, sum);
+        break;
+      case 2:
+        SoftmaxQuad<2>(x, j, lanes, e, sum);
+        break;
+      case 1:
+        SoftmaxQuad<1>(x, j, lanes, e, sum);
+        break;
+      default:
+        SoftmaxQuad<0>(x, j, lanes, e, sum);
+    }
+  }
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
+    _mm512_mask_store_epi32(a.row_sum + t + v * kLanes, lanes[v], sum[v]);
+    const F32x16 factor = _mm512_div_ps(_mm512_set1_ps(a.out_scale), _mm512_cvtepi32_ps(sum[v]));
+    _mm512_mask_store_ps(a.token_scale + t + v * kLanes, lanes[v],
+                         _mm512_maskz_mov_ps(_mm512_test_epi32_mask(sum[v], sum[v]), factor));
+  }
+}
+
+template <template <int> class Scores>
+FASTEP_INLINE void SoftmaxOf(const SoftmaxArgs& a, int32_t t, int vectors) {
+  switch (vectors) {
+    case 1:
+      return SoftmaxVectors<Scores, 1>(a, t);
+    case 2:
+      return SoftmaxVectors<Scores, 2>(a, t);
+    case 3:
+      return SoftmaxVectors<Scores, 3>(a, t);
+    default:
+      return SoftmaxVectors<Scores, 4>(a, t);
+  }
 }
 
 // ---- Packing ----
@@ -157,17 +217,18 @@ FASTEP_INLINE void PackValuesOf16(const KeyRun& run, int32_t i) {
 
 void Softmax(const SoftmaxArgs* args) {
   const SoftmaxArgs& a = *args;
-  const auto stride = static_cast<size_t>(a.tokens);
-  const F32x16 scale = _mm512_set1_ps(a.scale);
-  for (int32_t t = 0; t < a.tokens; t += kLanes) {
-    const auto lanes = static_cast<__mmask16>(LowBits16(a.lane_end - t) & ~LowBits16(a.lane_begin - t));
-    if (lanes == 0) {
-      for (int32_t q = 0; q < a.key_quads; ++q) Store(a.e + (q * stride + t) * 4, _mm512_setzero_si512());
-    } else if (a.bias == nullptr) {
-      SoftmaxLanes(a, t, lanes, PlainScores{a.scores + t, stride, scale, {}});
-    } else {
-      SoftmaxLanes(a, t, lanes, BiasedScores{a.scores + t, a.bias + t, stride, scale, {}});
-    }
+  const int32_t begin = a.lane_begin / kLanes * kLanes;
+  const int32_t end = (a.lane_end + kLanes - 1) / kLanes * kLanes;
+  for (int32_t q = 0; q < a.key_quads; ++q) {
+    uint8_t* e = a.e + static_cast<size_t>(q) * a.tokens * 4;
+    for (int32_t t = 0; t < begin; t += kLanes) Store(e + t * 4, _mm512_setzero_si512());
+    for (int32_t t = end; t < a.tokens; t += kLanes) Store(e + t * 4, _mm512_setzero_si512());
+  }
+  if (begin >= end) return;
+  if (a.bias == nullptr) {
+    SoftmaxOf<PlainScores>(a, begin, (end - begin) / kLanes);
+  } else {
+    SoftmaxOf<BiasedScores>(a, begin, (end - begin) / kLanes);
   }
 }
 

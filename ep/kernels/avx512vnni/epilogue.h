@@ -8,7 +8,7 @@
 namespace fastep::avx512vnni {
 
 // kRare: what is not worth a copy in every loop, GELU before all. kTokenU8: attention's output, dense products only.
-enum class Ending { kPartial, kI32, kU8, kS8, kF32, kResidual, kTokenU8, kGeluU8, kRare };
+enum class Ending { kPartial, kI32, kI32Max, kU8, kS8, kF32, kResidual, kTokenU8, kGeluU8, kRare };
 
 // A call's epilogue as the loops need it: everything in locals, so that it stays in registers.
 struct Output {
@@ -49,7 +49,7 @@ struct ZmmOps {
 FASTEP_INLINE Ending EndingOf(const ProductArgs& args, bool dense) {
   const Epilogue& e = *args.epilogue;
   if (!args.last) return Ending::kPartial;
-  if (e.kind == OutputKind::kInt32) return Ending::kI32;
+  if (e.kind == OutputKind::kInt32) return e.token_max != nullptr ? Ending::kI32Max : Ending::kI32;
   if (e.activation == Activation::kGelu && e.kind == OutputKind::kQuantU8 && e.bounded &&
       e.out_scale <= kCoarseGeluScale) {
     return Ending::kGeluU8;
@@ -173,6 +173,16 @@ FASTEP_INLINE void StoreI32(uint8_t* out, int32_t row, const I32x16 (&acc)[4][V]
 }
 
 template <int V>
+FASTEP_INLINE void UpdateMax(const Output& o, const I32x16 (&acc)[4][V]) {
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
+    int32_t* at = o.epilogue->token_max + v * kLanes;
+    const I32x16 first = _mm512_max_epi32(acc[0][v], acc[1][v]), last = _mm512_max_epi32(acc[2][v], acc[3][v]);
+    Store(at, _mm512_max_epi32(Load(at), _mm512_max_epi32(first, last)));
+  }
+}
+
+template <int V>
 FASTEP_INLINE void SubtractZeroPoints(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
   FASTEP_UNROLL
   for (int v = 0; v < V; ++v) {
@@ -204,6 +214,9 @@ FASTEP_INLINE void Finish(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
   switch (o.ending) {
     case Ending::kPartial:
     case Ending::kI32:
+      return StoreI32<V>(o.out, row, acc);
+    case Ending::kI32Max:
+      if constexpr (kDense) UpdateMax<V>(o, acc);
       return StoreI32<V>(o.out, row, acc);
     case Ending::kU8:
       return StoreQuantized<false, false, V>(o, row, acc);

@@ -20,7 +20,7 @@ constexpr KernelTable kTable = {
     PackPlanar,
     UnpackQuad,
     UnpackF32,
-    kResidualEpilogue | kTokenScaleEpilogue,
+    kResidualEpilogue | kTokenScaleEpilogue | kTokenMaxEpilogue,
     {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys, PackValues, Softmax},
 };
 
