@@ -1,6 +1,7 @@
 #include "core/plan/lowering.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "core/check.h"
@@ -19,7 +20,6 @@ class Lowering {
       : graph_(graph), kernels_(kernels), fusions_(FindFusions(graph)), views_(graph.values.size()) {}
 
   PlanParts Run() {
-    parts_.widest_tile = kMaxTileTokens;
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
       node_ = static_cast<int32_t>(i);
       if (fusions_.runs_with[i] == node_) std::visit([this](const auto& node) { Emit(node); }, graph_.nodes[i]);
@@ -28,6 +28,7 @@ class Lowering {
       for (const StorageId id : parts_.steps[i]->Touches()) parts_.layout.Touch(id, static_cast<int32_t>(i));
     }
     parts_.layout.Place();
+    parts_.widest_tile = WidestTile();
     return std::move(parts_);
   }
 
@@ -82,9 +83,20 @@ class Lowering {
     PlanProduct product{{}, linears.n(), linears.k(), linears.info()};
     for (const LinearSpec* spec : specs) product.nodes.push_back(spec->name);
     parts_.products.push_back(std::move(product));
-    const Blocking& blocking = kernels_.blocking[static_cast<int>(linears.info().kind)];
-    parts_.widest_tile = std::min(parts_.widest_tile, blocking.tile_tokens);
     return linears;
+  }
+
+  // That of the kind of product with the most work: one for all, so that a small dense head at the end of a sparse
+  // encoder does not narrow all its tiles.
+  int32_t WidestTile() const {
+    std::array<double, kMaxTileTokens / kTileTokenStep + 1> work{};  // by width, in steps
+    for (const PlanProduct& product : parts_.products) {
+      const int32_t tokens = kernels_.blocking[static_cast<int>(product.info.kind)].tile_tokens;
+      work[static_cast<size_t>(tokens / kTileTokenStep)] +=
+          static_cast<double>(product.n) * static_cast<double>(product.k) * product.info.work_density;
+    }
+    const auto most = std::max_element(work.begin(), work.end());
+    return *most > 0 ? static_cast<int32_t>(most - work.begin()) * kTileTokenStep : kMaxTileTokens;
   }
 
   void Emit(const LinearNode& node) {
