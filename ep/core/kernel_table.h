@@ -73,8 +73,8 @@ struct Epilogue {
   // Not null: takes the place of `scale`, one factor per token instead of one per row; no activation. Only for tiers
   // that list kTokenScaleEpilogue.
   const float* token_scale = nullptr;  // [tokens] of this tile
-  // Not null: of kInt32, takes part in token_max[t] = max(token_max[t], all rows of the call); dense products only. Only
-  // for tiers that list kTokenMaxEpilogue.
+  // Not null: of kInt32, takes part in token_max[t] = max(token_max[t], all rows of the call); dense products only.
+  // Only for tiers that list kTokenMaxEpilogue.
   int32_t* token_max = nullptr;  // [tokens] of this tile
   // Known: no value to be clamped reaches 2^31, where the conversion to int32 would fail before the clamp.
   bool bounded = false;
@@ -174,11 +174,11 @@ struct KeyRun {
 
 // Probabilities of the queries of one tile over the keys of one sequence, unnormalized.
 struct SoftmaxArgs {
-  int32_t* scores;    // i32 [keys][tokens]; may be overwritten
-  const float* bias;  // [keys][tokens], already multiplied by log2(e); null: none
+  int32_t* scores;         // i32 [keys][tokens]; may be overwritten
+  const float* bias;       // [keys][tokens], already multiplied by log2(e); null: none
   const int32_t* largest;  // [tokens], of each lane's scores, from kTokenMaxEpilogue; not with bias; null: not known
-  int32_t keys;       // may be 0
-  int32_t key_quads;  // of the output; key_quads * 4 >= keys, what is beyond `keys` gets 0
+  int32_t keys;            // may be 0
+  int32_t key_quads;       // of the output; key_quads * 4 >= keys, what is beyond `keys` gets 0
   int32_t tokens;
   int32_t lane_begin, lane_end;  // multiples of 4: the lanes of this sequence's queries, all others get 0
   float scale;                   // > 0

@@ -197,7 +197,11 @@ SOFTMAX_LANES = [(16, 0, 16), (32, 4, 20), (48, 16, 32), (64, 0, 64), (64, 60, 6
 @pytest.mark.parametrize(("tokens", "begin", "end"), SOFTMAX_LANES)
 @pytest.mark.parametrize("form", ["plain", "known", "wide", "odd tie", "even tie", "bias", "hidden"])
 def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end: int, form: str) -> None:
-    """known: the largest scores are given; wide: scores far apart; ties: one less gives 2^x an x halfway between integers; hidden: bias of -inf."""
+    """Forms.
+
+    known: the largest scores are given; wide: scores far apart; ties: one less gives 2^x an x halfway between integers;
+    hidden: bias of -inf.
+    """
     rng = np.random.default_rng(keys)
     spread = {"wide": 2**30, "odd tie": 2, "even tie": 2}.get(form, 3000)
     # log2(255) of exp2.h, less what is exact in float.

@@ -51,7 +51,7 @@ template <int V>
 struct PlainScores {
   const int32_t* scores;
   const float* bias;  // not used
-  size_t stride;  // of a key
+  size_t stride;      // of a key
   F32x16 scale;
   I32x16 largest[V];
 
