@@ -6,6 +6,7 @@
 
 #include "core/plan/kernel_set.h"
 #include "core/plan/require.h"
+#include "core/team.h"
 
 namespace fastep {
 namespace {
@@ -111,7 +112,8 @@ void EncoderPlan::CheckInput(const PlanInput& input, const PlanTensor& tensor, c
       break;
     case PlanInput::Kind::kIds:
       Require(dims[1] == shape.tokens[1] && (dims[0] == shape.tokens[0] || dims[0] == 1), where, "expected shape ",
-              Text(shape.tokens), " or [1, ", shape.tokens[1], "], found ", Text(dims));
+              Text(shape.tokens), " or [1, ", shape.tokens[1], "], found ", Text(dims),
+              "; is the input longer than the model's positions?");
       break;
     case PlanInput::Kind::kMask:
       Require(dims == shape.tokens, where, "expected a mask of shape ", Text(shape.tokens), ", found ", Text(dims));
@@ -143,11 +145,13 @@ void EncoderPlan::Run(const std::vector<PlanTensor>& inputs, const std::vector<v
   if (shape.sequences == 0 || shape.length == 0) return;
   if (padding_mask_ != kNoInput) ClearOutputs(outputs, shape);
   const int64_t most = GroupTokens(parallel.Threads());
-  for (int64_t begin = 0; begin < shape.sequences;) {
-    const int64_t end = shape.EndOfGroup(begin, most);
-    RunGroup(inputs, outputs, shape, begin, end, parallel, arena);
-    begin = end;
-  }
+  Team::Run(parallel, [&](Parallel& team) {
+    for (int64_t begin = 0; begin < shape.sequences;) {
+      const int64_t end = shape.EndOfGroup(begin, most);
+      RunGroup(inputs, outputs, shape, begin, end, team, arena);
+      begin = end;
+    }
+  });
 }
 
 void EncoderPlan::RunGroup(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, const Shape& shape,

@@ -85,17 +85,31 @@ class TaskGrid {
 // How many tasks of a phase are in work at the same time, at most: each has a block of scratch.
 size_t Workers(size_t threads, size_t tasks);
 
-// work(task, worker) for every task, claimed one by one by Workers(threads, tasks) workers. `work` does not throw.
+// work(task, worker) for every task, by Workers(threads, tasks) workers: each has a share of neighbouring tasks,
+// claimed one by one, the same in every phase of as many tasks; who is done with its own helps with the others'. `work`
+// does not throw.
 template <class Work>
 void RunTasks(const RunContext& run, Parallel& parallel, size_t tasks, const Work& work) {
+  constexpr size_t kMostShares = 32;
+  struct alignas(kCacheLine) Share {
+    std::atomic<size_t> next;
+    size_t end;
+  };
   struct Context {
     const Work& work;
-    size_t tasks;
-    std::atomic<size_t> next{0};
-  } context{work, tasks, {}};
+    size_t count;
+    Share shares[kMostShares];
+  } context{work, std::min(Workers(run.threads, tasks), kMostShares), {}};
+  for (size_t i = 0; i < context.count; ++i) {
+    context.shares[i].next.store(tasks * i / context.count, std::memory_order_relaxed);
+    context.shares[i].end = tasks * (i + 1) / context.count;
+  }
   const auto worker = [](void* opaque, size_t index) {
     auto& c = *static_cast<Context*>(opaque);
-    for (size_t task = c.next++; task < c.tasks; task = c.next++) c.work(task, index);
+    for (size_t i = 0; i < c.count; ++i) {
+      Share& share = c.shares[(index + i) % c.count];
+      for (size_t task = share.next++; task < share.end; task = share.next++) c.work(task, index);
+    }
   };
   if (tasks > 0) parallel.For(Workers(run.threads, tasks), worker, &context);
 }
