@@ -6,6 +6,7 @@
 #   make format     let ruff and clang-format rewrite the sources
 #   make sanitize   kernel tests and fuzzer under the address and undefined-behaviour sanitizers
 #   make fuzz       every tier against the scalar one on random cases     FUZZ_SECONDS=60 FUZZ_SEED=<random>
+#   make fuzz-models  whole models, every tier against the numpy references, on random batches; the same two variables
 #   make bench      the kernel benchmark                                  BENCH=<its options>
 #   make wheel      build/wheel/pyfastep-*.whl
 #   make clean      remove what was built; make distclean also .venv
@@ -33,7 +34,7 @@ CMAKE = $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := test
-.PHONY: test test-floor demo lint format sanitize fuzz bench wheel install clean distclean
+.PHONY: test test-floor demo lint format sanitize fuzz fuzz-models bench wheel install clean distclean
 .DELETE_ON_ERROR:
 
 $(VENV)/.tools: constraints.txt
@@ -108,6 +109,9 @@ sanitize: $(VENV)/.dependencies $(SANITIZE)/build.ninja
 
 fuzz: wheel
 	$(BUILD)/fastep_fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+fuzz-models: install
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/pytest -q -s tests/e2e/fuzz_models.py
 
 bench: wheel
 	$(BUILD)/fastep_bench $(BENCH)

