@@ -62,9 +62,11 @@ def _row(kind: str, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return np.full(length, int(kind == "none"), np.int64)
 
 
-def before_padding(mask: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """``[batch, length]``: true up to the last visible token of each row."""
-    return np.asarray(np.cumsum(mask[:, ::-1] != 0, axis=1)[:, ::-1] > 0)
+def not_skipped(mask: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """``[batch, length]``: true up to the last visible token of each row, and at its first one."""
+    visible_from_here = np.cumsum(mask[:, ::-1] != 0, axis=1)[:, ::-1] > 0
+    visible_from_here[:, :1] = True
+    return np.asarray(visible_from_here)
 
 
 def random_case(rng: np.random.Generator, most_tokens: int) -> Case:

@@ -2,7 +2,7 @@
 
 The oracle is the numpy reference of every op, node by node, on sequences taken out of the batch: so the batch, the
 threads, the tier and the padding around a sequence change no bit of it. With `skip_padding` what follows the last
-visible token of a row is 0, and all else as before.
+visible token of a row, but for its first token, is 0, and all else as before.
 """
 
 from __future__ import annotations

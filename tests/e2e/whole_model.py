@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from .batches import Case, before_padding
+from .batches import Case, not_skipped
 from .model_oracle import ModelOracle
 from .small_encoders import SmallEncoder
 
@@ -44,7 +44,7 @@ class WholeModel:
         mask = feeds["attention_mask"]
         first = self.session(self.tiers[-1], THREADS[case.seed % len(THREADS)], False).run(None, feeds)
         self._check_rows(case, feeds, first)
-        skipped = [np.where(_like(before_padding(mask), y), y, np.float32(0)) for y in first]
+        skipped = [np.where(_like(not_skipped(mask), y), y, np.float32(0)) for y in first]
         for number, tier in enumerate(tiers or self.tiers):
             for skip_padding, expected in ((False, first), (True, skipped)):
                 # All thread counts are met over the cases.
