@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Provider = str | tuple[str, Mapping[str, Any]]
 
 # The execution provider's options; docs/ep-options.md describes them.
-_DEFAULTS = {"max_tier": "amx", "threads": "0", "strict": "0", "skip_padding": "auto"}
+_DEFAULTS = {"max_tier": "amx", "threads": "0", "strict": "0", "skip_padding": "auto", "profile": ""}
 OPTIONS = tuple(_DEFAULTS)
 _CPU = "CPUExecutionProvider"
 _RUNTIME_KEYWORDS = ("disabled_optimizers", "enable_fallback", "read_config_from_model")

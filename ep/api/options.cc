@@ -50,6 +50,8 @@ void ParseSkipPadding(const std::string& value, ProviderOptions& options) {
                                                                             : SkipPadding::kNever;
 }
 
+void ParseProfile(const std::string& value, ProviderOptions& options) { options.profile = value; }
+
 // ONNX Runtime writes the EP's name in lower case into the keys.
 std::string KeyPrefix() {
   std::string name = kEpName;
@@ -80,6 +82,7 @@ const std::vector<OptionDoc>& OptionDocs() {
        "auto, 0 or 1: with 1 tokens that the attention mask marks as right padding are not computed, the values there "
        "are 0; auto: where the model says that no output shows them",
        ParseSkipPadding},
+      {"profile", "", "a file that tells what every step of every subgraph took, as JSON; empty: none", ParseProfile},
   };
   return docs;
 }

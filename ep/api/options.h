@@ -19,6 +19,7 @@ struct ProviderOptions {
   size_t threads = 0;
   bool strict = false;
   SkipPadding skip_padding = SkipPadding::kMarked;
+  std::string profile;  // file; empty: none
 };
 
 struct OptionDoc {

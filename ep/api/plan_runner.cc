@@ -25,8 +25,22 @@ PlanRunner::PlanRunner(std::shared_ptr<const Plan> plan, std::vector<InputSource
                        std::shared_ptr<ArenaPool> arenas, size_t threads)
     : plan_(std::move(plan)), inputs_(std::move(inputs)), arenas_(std::move(arenas)), threads_(threads) {}
 
+void PlanRunner::Profile(std::shared_ptr<Profiler> profiler, const std::string& name) {
+  profiler_ = std::move(profiler);
+  subgraph_ = profiler_->AddSubgraph(name, *plan_);
+  step_count_ = plan_->Steps().size();
+}
+
 void PlanRunner::Run(OrtKernelContext* context) const {
   if (plan_ == nullptr) return;
+  if (profiler_ == nullptr) return Compute(context, nullptr);
+  RunRecord record(step_count_);
+  const int64_t start = NowNanoseconds();
+  Compute(context, &record);
+  profiler_->Add(subgraph_, record, NowNanoseconds() - start);
+}
+
+void PlanRunner::Compute(OrtKernelContext* context, RunRecord* record) const {
   std::vector<TensorView> inputs;
   inputs.reserve(inputs_.size());
   for (const InputSource& input : inputs_) inputs.push_back(input.Read(context));
@@ -39,7 +53,7 @@ void PlanRunner::Run(OrtKernelContext* context) const {
   }
   OrtParallel parallel(context, threads_);
   const ArenaPool::Lease lease = arenas_->Take();
-  plan_->Run(inputs, outputs, parallel, *lease);
+  plan_->Run(inputs, outputs, parallel, *lease, record);
 }
 
 }  // namespace fastep

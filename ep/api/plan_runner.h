@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "api/ort_api.h"
+#include "api/profiler.h"
 #include "core/arena.h"
 #include "ops/op.h"
 
@@ -30,14 +32,21 @@ class PlanRunner {
   PlanRunner(std::shared_ptr<const Plan> plan, std::vector<InputSource> inputs, std::shared_ptr<ArenaPool> arenas,
              size_t threads);
 
+  // Tells the profiler what every Run takes; `name`: of the subgraph.
+  void Profile(std::shared_ptr<Profiler> profiler, const std::string& name);
+
   // Safe from any number of threads at once: each Run in flight has its own arena. Throws.
   void Run(OrtKernelContext* context) const;
 
  private:
+  void Compute(OrtKernelContext* context, RunRecord* record) const;
+
   std::shared_ptr<const Plan> plan_;
   std::vector<InputSource> inputs_;
   std::shared_ptr<ArenaPool> arenas_;
   size_t threads_;
+  std::shared_ptr<Profiler> profiler_;
+  size_t subgraph_ = 0, step_count_ = 0;  // for the profiler
 };
 
 }  // namespace fastep

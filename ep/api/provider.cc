@@ -110,6 +110,9 @@ Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger) : OrtE
   try {
     options_ = ParseOptions(entries);
     tier_ = ChooseTier(options_.max_tier);
+    if (!options_.profile.empty()) {
+      profiler_ = std::make_shared<Profiler>(ProfilerOptions{options_.profile, tier_, options_.threads});
+    }
   } catch (const Error& error) {
     bad_options_ = error.what();
     Log(logger_, LogLevel::kError, bad_options_);  // the only sign of it in a session without fastep nodes
@@ -219,7 +222,9 @@ OrtNodeComputeInfo* Provider::CompileGroup(Ort::ConstGraph graph, Ort::ConstNode
   for (const NodeView* node : nodes) {
     Log(logger_, LogLevel::kDebug, node->Where() + ": " + plan.NodeSummary(node->name()));
   }
-  return new ComputeInfo(PlanRunner(plan.plan, FindSources(plan.inputs, nodes, fused), arenas_, options_.threads));
+  PlanRunner runner(plan.plan, FindSources(plan.inputs, nodes, fused), arenas_, options_.threads);
+  if (profiler_ != nullptr) runner.Profile(profiler_, fused.GetName());
+  return new ComputeInfo(std::move(runner));
 }
 
 }  // namespace fastep

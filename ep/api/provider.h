@@ -8,6 +8,7 @@
 
 #include "api/options.h"
 #include "api/ort_api.h"
+#include "api/profiler.h"
 #include "core/arena.h"
 #include "core/tier.h"
 
@@ -32,6 +33,7 @@ class Provider final : public OrtEp {
   std::string bad_options_;  // what is wrong with them; empty: nothing
   Tier tier_ = Tier::kScalar;
   const OrtLogger* logger_;
+  std::shared_ptr<Profiler> profiler_;                                 // null: nobody asked for a profile
   std::shared_ptr<ArenaPool> arenas_ = std::make_shared<ArenaPool>();  // nodes of one Run follow each other: they share
   std::set<std::string> reported_;  // ONNX Runtime asks about the same node more than once
 };

@@ -28,6 +28,7 @@ class PackedLinear final : public Linear {
     info_.kind = kind;
     info_.density = static_cast<double>(profile.non_zeros) / all;
     info_.work_density = static_cast<double>(rhs_.blocks()) * BlockProducts(kind) / all;
+    info_.kind_density = profile.Densities(n_, k_);
     info_.packed_bytes = rhs_.bytes();
     info_.predicted_cycles_per_token = PredictCyclesPerToken(kind, profile, n_, static_cast<Tier>(kernels.tier));
   }
@@ -77,11 +78,15 @@ RhsKind KindFor(const Weights& weights, const RhsProfile& profile, const KernelT
 
 }  // namespace
 
+const char* RhsKindName(RhsKind kind) {
+  static const char* const kNames[kRhsKinds] = {"dense", "1x4", "2x4", "4x4", "8x4", "4x1"};
+  return kNames[static_cast<int>(kind)];
+}
+
 std::string DescribeProduct(int64_t n, int64_t k, const LinearInfo& info) {
-  static const char* const kKinds[kRhsKinds] = {"dense", "1x4", "2x4", "4x4", "8x4", "4x1"};
   char text[160];
   std::snprintf(text, sizeof text, "N %lld, K %lld, kernel %s, density %.3f (computed %.3f), packed %zu bytes",
-                static_cast<long long>(n), static_cast<long long>(k), kKinds[static_cast<int>(info.kind)], info.density,
+                static_cast<long long>(n), static_cast<long long>(k), RhsKindName(info.kind), info.density,
                 info.work_density, info.packed_bytes);
   return text;
 }

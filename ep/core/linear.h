@@ -2,6 +2,7 @@
 // The arithmetic is fixed by docs/op-contract.md.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -52,12 +53,14 @@ struct LinearSpec {
 // Which kernel a layer got and why; what `fastep doctor`, the conversion report and tests read.
 struct LinearInfo {
   RhsKind kind = RhsKind::kDense;
-  double density = 1;       // non-zero weights / all
-  double work_density = 1;  // products the kernel really does / all
+  double density = 1;                            // non-zero weights / all
+  double work_density = 1;                       // products the kernel really does / all
+  std::array<double, kRhsKinds> kind_density{};  // those of the kernel of each kind
   size_t packed_bytes = 0;
   double predicted_cycles_per_token = 0;
 };
 
+const char* RhsKindName(RhsKind kind);  // "4x4"
 // "N 768, K 768, kernel 4x4, ...": one line for the log.
 std::string DescribeProduct(int64_t n, int64_t k, const LinearInfo& info);
 

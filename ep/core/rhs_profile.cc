@@ -63,6 +63,15 @@ void CountQuad(const uint32_t* rows, RhsProfile& profile, int64_t* inputs) {
 
 }  // namespace
 
+std::array<double, kRhsKinds> RhsProfile::Densities(int64_t n, int64_t k) const {
+  std::array<double, kRhsKinds> densities{};
+  for (int i = 0; i < kRhsKinds; ++i) {
+    const double products = static_cast<double>(blocks[i]) * BlockProducts(static_cast<RhsKind>(i));
+    densities[i] = products / (static_cast<double>(n) * static_cast<double>(k));
+  }
+  return densities;
+}
+
 RhsProfile ProfileRhs(const Weights& weights) {
   RhsProfile profile;
   const size_t quads = CeilDiv(weights.k, 4);

@@ -13,6 +13,9 @@ struct RhsProfile {
   int64_t non_zeros = 0;
   // Blocks that each kind would have to store, without the padding of N.
   std::array<int64_t, kRhsKinds> blocks{};
+
+  // Products in these blocks / products of an [n, k] weight, per kind.
+  std::array<double, kRhsKinds> Densities(int64_t n, int64_t k) const;
 };
 
 RhsProfile ProfileRhs(const Weights& weights);

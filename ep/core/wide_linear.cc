@@ -66,6 +66,7 @@ class WideLinear final : public Linear {
         weights_(std::move(weights)) {
     const double all = static_cast<double>(weights_.n) * static_cast<double>(weights_.k);
     info_.density = static_cast<double>(profile.non_zeros) / all;
+    info_.kind_density = profile.Densities(weights_.n, weights_.k);
     info_.packed_bytes = weights_.values.size();
     info_.predicted_cycles_per_token = all;  // about one product per cycle
   }

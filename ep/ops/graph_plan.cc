@@ -37,10 +37,12 @@ class CompiledPlan final : public Plan {
     return Named([&] { return plan_->OutputShapes(Tensors(inputs)); });
   }
 
-  void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
-           Arena& arena) const override {
-    Named([&] { plan_->Run(Tensors(inputs), outputs, parallel, arena); });
+  void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel, Arena& arena,
+           RunRecord* record) const override {
+    Named([&] { plan_->Run(Tensors(inputs), outputs, parallel, arena, record); });
   }
+
+  std::vector<StepLabel> Steps() const override { return plan_->labels(); }
 
   std::string Summary() const override { return plan_->Summary(); }
   std::string NodeSummary(const std::string& node) const override { return plan_->NodeSummary(node); }

@@ -7,6 +7,7 @@
 
 #include "core/arena.h"
 #include "core/parallel.h"
+#include "core/plan/step_profile.h"
 #include "core/tier.h"
 #include "ops/node_view.h"
 #include "ops/tensor.h"
@@ -44,9 +45,11 @@ class Plan {
   virtual ~Plan() = default;
   // `inputs`: the runtime inputs in order. Throws Error if their shapes do not fit the node.
   virtual std::vector<Shape> OutputShapes(const std::vector<TensorView>& inputs) const = 0;
-  // `outputs`: memory for each output, row-major. `arena` is used by this call alone while it runs.
+  // `outputs`: memory for each output, row-major. `arena` is used by this call alone while it runs. `record`, with an
+  // entry per step, is told what each took; null: nobody wants to know.
   virtual void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
-                   Arena& arena) const = 0;
+                   Arena& arena, RunRecord* record) const = 0;
+  virtual std::vector<StepLabel> Steps() const = 0;
   virtual std::string Summary() const = 0;                                         // which kernel and why, for the log
   virtual std::string NodeSummary(const std::string&) const { return Summary(); }  // the part of one node
 };

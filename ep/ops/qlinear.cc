@@ -58,8 +58,8 @@ int32_t ReadZeroPoint(const TensorView& tensor) {
 
 class QLinearPlan final : public Plan {
  public:
-  QLinearPlan(std::string where, std::shared_ptr<const Linear> linear)
-      : where_(std::move(where)), linear_(std::move(linear)) {}
+  QLinearPlan(const NodeView& node, std::shared_ptr<const Linear> linear)
+      : where_(node.Where()), name_(node.name()), linear_(std::move(linear)) {}
 
   std::vector<Shape> OutputShapes(const std::vector<TensorView>& inputs) const override {
     Shape shape = inputs[0].shape;
@@ -71,16 +71,27 @@ class QLinearPlan final : public Plan {
     return {shape};
   }
 
-  void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
-           Arena& arena) const override {
+  void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel, Arena& arena,
+           RunRecord* record) const override {
     const int64_t m = ElementCount(inputs[0].shape) / linear_->k();
-    if (m > 0) linear_->Run(inputs[0].data, m, outputs[0], parallel, arena);
+    const auto run = [&] {
+      if (m > 0) linear_->Run(inputs[0].data, m, outputs[0], parallel, arena);
+    };
+    if (record == nullptr) return run();
+    record->shape.assign(inputs[0].shape.begin(), inputs[0].shape.end() - 1);
+    record->tokens += m;
+    record->lanes += m;
+    record->Time(0, ProductWork(linear_->n(), linear_->k(), linear_->info(), m), run);
+  }
+
+  std::vector<StepLabel> Steps() const override {
+    return {{"linear", {name_}, 0, linear_->n(), linear_->k(), linear_->info()}};
   }
 
   std::string Summary() const override { return DescribeProduct(linear_->n(), linear_->k(), linear_->info()); }
 
  private:
-  std::string where_;
+  std::string where_, name_;
   std::shared_ptr<const Linear> linear_;
 };
 
@@ -111,7 +122,7 @@ class QLinearOp final : public Op {
 
   std::unique_ptr<const Plan> MakePlan(const NodeView& node, Tier tier) const override {
     Check(node);
-    return std::make_unique<QLinearPlan>(node.Where(), Linear::Create(ReadSpec(node), tier));
+    return std::make_unique<QLinearPlan>(node, Linear::Create(ReadSpec(node), tier));
   }
 
   bool CanJoin(const NodeView& node) const override { return ReadWeightShape(node).k <= kMaxPlanK; }

@@ -15,7 +15,7 @@ import pytest
 
 from . import doors
 
-OPTIONS = {"max_tier": "amx", "threads": "0", "strict": "0", "skip_padding": "auto"}
+OPTIONS = {"max_tier": "amx", "threads": "0", "strict": "0", "skip_padding": "auto", "profile": ""}
 TIERS = ["scalar", "avx2", "avxvnni", "avx512vnni", "amx"]
 
 

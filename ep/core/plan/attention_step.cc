@@ -143,6 +143,18 @@ void AttentionStep::Run(const RunContext& run, Parallel& parallel) const {
   });
 }
 
+// Scores and weighted sums. Hidden keys count as zeros of a dense product.
+StepWork AttentionStep::Work(const RunContext& run) const {
+  const KeyMap& keys = run.keys[views_.key_map];
+  StepWork work;
+  for (size_t i = 0; i < run.tokens.sequences().size(); ++i) {
+    const int64_t queries = run.tokens.sequences()[i].count;
+    work.macs += 2 * queries * keys.keys(i) * views_.q.features;
+    work.dense_macs += 2 * queries * queries * views_.q.features;
+  }
+  return work;
+}
+
 // Visible keys stand side by side, wherever they stood in the sequence: hidden ones cost nothing.
 void AttentionStep::PackSequence(const RunContext& run, const Scratch& s, size_t sequence, int32_t head) const {
   const size_t row = s.Row(sequence, head, heads_);

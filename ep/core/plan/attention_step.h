@@ -23,9 +23,11 @@ class AttentionStep final : public Step {
  public:
   AttentionStep(const AttentionSpec& spec, const AttentionViews& views);
 
+  const char* Op() const override { return "attention"; }
   std::vector<StorageId> Touches() const override;
   size_t ScratchBytes(const RunContext& run) const override;
   void Run(const RunContext& run, Parallel& parallel) const override;
+  StepWork Work(const RunContext& run) const override;
 
  private:
   struct Scratch;

@@ -139,8 +139,12 @@ std::vector<std::vector<int64_t>> EncoderPlan::OutputShapes(const std::vector<Pl
 }
 
 void EncoderPlan::Run(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
-                      Arena& arena) const {
+                      Arena& arena, RunRecord* record) const {
   const Shape shape = FindShape(inputs);
+  if (record != nullptr) {
+    record->shape = shape.tokens;
+    record->skips_padding = padding_mask_ != kNoInput;
+  }
   for (const EmbedStep* embed : parts_.embeds) embed->CheckIds(inputs);
   if (shape.sequences == 0 || shape.length == 0) return;
   if (padding_mask_ != kNoInput) ClearOutputs(outputs, shape);
@@ -148,14 +152,14 @@ void EncoderPlan::Run(const std::vector<PlanTensor>& inputs, const std::vector<v
   Team::Run(parallel, [&](Parallel& team) {
     for (int64_t begin = 0; begin < shape.sequences;) {
       const int64_t end = shape.EndOfGroup(begin, most);
-      RunGroup(inputs, outputs, shape, begin, end, team, arena);
+      RunGroup(inputs, outputs, shape, begin, end, team, arena, record);
       begin = end;
     }
   });
 }
 
 void EncoderPlan::RunGroup(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, const Shape& shape,
-                           int64_t begin, int64_t end, Parallel& parallel, Arena& arena) const {
+                           int64_t begin, int64_t end, Parallel& parallel, Arena& arena, RunRecord* record) const {
   const int64_t* counts = shape.counts.empty() ? nullptr : shape.counts.data();
   const TokenMap tokens(begin, end, shape.length, counts, parts_.widest_tile);
   if (tokens.tile_count() == 0) return;
@@ -171,7 +175,22 @@ void EncoderPlan::RunGroup(const std::vector<PlanTensor>& inputs, const std::vec
   for (const auto& step : parts_.steps) scratch = std::max(scratch, step->ScratchBytes(run));
   run.storages = arena.Reserve(values + scratch);
   run.scratch = run.storages + values;
-  for (const auto& step : parts_.steps) step->Run(run, parallel);
+  RunSteps(run, parallel, record);
+}
+
+void EncoderPlan::RunSteps(const RunContext& run, Parallel& parallel, RunRecord* record) const {
+  if (record != nullptr) {
+    record->tokens += run.TokenCount();
+    record->lanes += run.tokens.tiling().padded_tokens();
+  }
+  for (size_t i = 0; i < parts_.steps.size(); ++i) {
+    const Step& step = *parts_.steps[i];
+    if (record == nullptr) {
+      step.Run(run, parallel);
+    } else {
+      record->Time(i, step.Work(run), [&] { step.Run(run, parallel); });
+    }
+  }
 }
 
 // Zeros where no token is computed.

@@ -25,6 +25,7 @@ struct PlanProduct {
 // What lowering made of a graph.
 struct PlanParts {
   std::vector<std::unique_ptr<const Step>> steps;
+  std::vector<StepLabel> labels;         // of the steps
   std::vector<const EmbedStep*> embeds;  // of the steps
   StorageLayout layout;
   std::vector<InputId> masks;  // of the key maps that attention steps refer to; kNoInput: all keys are visible
@@ -42,9 +43,11 @@ class EncoderPlan {
 
   // outputs: row-major, of OutputShapes(inputs). Throws fastep::Error, with outputs untouched, if inputs do not fit or
   // an id is outside of its table.
-  void Run(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
-           Arena& arena) const;
+  // `record` (null: nobody wants it) has an entry per label.
+  void Run(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, Parallel& parallel, Arena& arena,
+           RunRecord* record = nullptr) const;
 
+  const std::vector<StepLabel>& labels() const { return parts_.labels; }
   std::string Summary() const;
   // How the node of this name runs: its product if it has one, else the plan that it is part of.
   std::string NodeSummary(const std::string& name) const;
@@ -58,7 +61,8 @@ class EncoderPlan {
   Shape FindShape(const std::vector<PlanTensor>& inputs) const;
   void CheckInput(const PlanInput& input, const PlanTensor& tensor, const Shape& shape) const;
   void RunGroup(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, const Shape& shape,
-                int64_t begin, int64_t end, Parallel& parallel, Arena& arena) const;
+                int64_t begin, int64_t end, Parallel& parallel, Arena& arena, RunRecord* record) const;
+  void RunSteps(const RunContext& run, Parallel& parallel, RunRecord* record) const;
   void ClearOutputs(const std::vector<void*>& outputs, const Shape& shape) const;
 
   std::vector<PlanInput> inputs_;

@@ -77,6 +77,10 @@ void LinearStep::Run(const RunContext& run, Parallel& parallel) const {
   RunTasks(run, parallel, s.grid.count(), [&](size_t task, size_t worker) { Multiply(run, s, s.grid[task], worker); });
 }
 
+StepWork LinearStep::Work(const RunContext& run) const {
+  return ProductWork(linears_.n(), linears_.k(), linears_.info(), run.TokenCount());
+}
+
 // The planar form of a tile, and sum_k (x - x_zero_point) of its tokens, where the product needs them.
 void LinearStep::PrepareTile(const RunContext& run, const Scratch& s, int64_t index) const {
   const TokenTile tile = run.tokens.tiling()[index];

@@ -12,9 +12,11 @@ class LinearStep final : public Step {
   // LayerNorm statistics of the sum go to stats.
   LinearStep(PackedLinears linears, View x, View y, StorageId stats);
 
+  const char* Op() const override { return "linear"; }
   std::vector<StorageId> Touches() const override;
   size_t ScratchBytes(const RunContext& run) const override;
   void Run(const RunContext& run, Parallel& parallel) const override;
+  StepWork Work(const RunContext& run) const override;
 
   const PackedLinears& linears() const { return linears_; }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include "core/check.h"
@@ -14,6 +15,12 @@
 namespace fastep {
 namespace {
 
+template <class Spec>
+const std::string& NameOf(const Spec& spec) {
+  return spec.name;
+}
+const std::string& NameOf(const EmbedSpec& spec) { return spec.norm.name; }
+
 class Lowering {
  public:
   Lowering(const PlanGraph& graph, const KernelTable& kernels)
@@ -25,7 +32,9 @@ class Lowering {
       if (fusions_.runs_with[i] == node_) std::visit([this](const auto& node) { Emit(node); }, graph_.nodes[i]);
     }
     for (size_t i = 0; i < parts_.steps.size(); ++i) {
-      for (const StorageId id : parts_.steps[i]->Touches()) parts_.layout.Touch(id, static_cast<int32_t>(i));
+      const std::vector<StorageId> touched = parts_.steps[i]->Touches();
+      for (const StorageId id : touched) parts_.layout.Touch(id, static_cast<int32_t>(i));
+      parts_.labels[i].value_bytes_per_token = ValueBytes({touched.begin(), touched.end()});
     }
     parts_.layout.Place();
     parts_.widest_tile = WidestTile();
@@ -42,7 +51,31 @@ class Lowering {
     return parts_.layout.Add(rows, type == ElementType::kF32 ? sizeof(float) : 1);
   }
 
-  void AddStep(std::unique_ptr<const Step> step) { parts_.steps.push_back(std::move(step)); }
+  // A step of the current node's turn, named after it.
+  void AddStep(std::unique_ptr<const Step> step) {
+    StepLabel label;
+    label.op = step->Op();
+    std::visit([&](const auto& node) { label.nodes = {NameOf(node.spec)}; }, graph_.nodes[static_cast<size_t>(node_)]);
+    parts_.labels.push_back(std::move(label));
+    parts_.steps.push_back(std::move(step));
+  }
+
+  // The product that was packed last.
+  void AddProduct(std::unique_ptr<const Step> step) {
+    AddStep(std::move(step));
+    const PlanProduct& product = parts_.products.back();
+    StepLabel& label = parts_.labels.back();
+    label.nodes = product.nodes;
+    label.n = product.n;
+    label.k = product.k;
+    label.info = product.info;
+  }
+
+  int64_t ValueBytes(const std::set<StorageId>& storages) const {
+    int64_t bytes = 0;
+    for (const StorageId id : storages) bytes += static_cast<int64_t>(parts_.layout[id].token_bytes);
+    return bytes;
+  }
 
   // Where a value stands; what enters the plan is imported when it is first asked for.
   View ViewOf(ValueId id) {
@@ -107,7 +140,7 @@ class Lowering {
     const View x = ViewOf(node.x);
     PackedLinears linears = Pack(specs);
     const View y = {AddStorage(node.spec.y_type, linears.n()), 0, linears.n()};
-    AddStep(std::make_unique<LinearStep>(std::move(linears), x, y, kNoStorage));
+    AddProduct(std::make_unique<LinearStep>(std::move(linears), x, y, kNoStorage));
     int32_t row = 0;
     for (const int32_t i : nodes) {
       const auto features = static_cast<int32_t>(LinearAt(i).spec.weight.n);
@@ -125,7 +158,7 @@ class Lowering {
       const LinearNode& product = LinearAt(linear);
       const View x = ViewOf(product.x);
       views.z = Own(product.y == node.x ? node.residual : node.x);
-      AddStep(std::make_unique<LinearStep>(Pack({&product.spec}), x, View{views.z, 0, features}, views.stats));
+      AddProduct(std::make_unique<LinearStep>(Pack({&product.spec}), x, View{views.z, 0, features}, views.stats));
     } else {
       const bool into_x = DiesHere(node.x) && !DiesHere(node.residual);
       const StorageId added = ViewOf(into_x ? node.residual : node.x).storage;

@@ -113,6 +113,15 @@ size_t EmbedStep::ScratchBytes(const RunContext& run) const {
   return tables_.size() * static_cast<size_t>(run.tokens.tiling().padded_tokens()) * sizeof(int32_t);
 }
 
+StepWork EmbedStep::Work(const RunContext& run) const {
+  StepWork work;
+  for (const Table& table : tables_) {
+    const int64_t element = table.kernel.element == TableElement::kF32 ? 4 : 1;
+    work.weight_bytes += run.TokenCount() * features_ * element;
+  }
+  return work;
+}
+
 // Which row of each table every lane of a tile reads: at scratch [tables][padded tokens].
 void EmbedStep::FindRows(const RunContext& run, int64_t index) const {
   const TokenTile tile = run.tokens.tiling()[index];

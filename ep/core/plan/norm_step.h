@@ -20,6 +20,7 @@ struct NormViews {
 class CopyStep final : public Step {
  public:
   CopyStep(StorageId from, StorageId to) : from_(from), to_(to) {}
+  const char* Op() const override { return "copy"; }
   std::vector<StorageId> Touches() const override { return {from_, to_}; }
   size_t ScratchBytes(const RunContext&) const override { return 0; }
   void Run(const RunContext& run, Parallel& parallel) const override;
@@ -33,6 +34,7 @@ class SumStep final : public Step {
  public:
   SumStep(StorageId x, StorageId z, StorageId stats, int32_t features)
       : x_(x), z_(z), stats_(stats), features_(features) {}
+  const char* Op() const override { return "sum"; }
   std::vector<StorageId> Touches() const override { return {x_, z_, stats_}; }
   size_t ScratchBytes(const RunContext&) const override { return 0; }
   void Run(const RunContext& run, Parallel& parallel) const override;
@@ -45,6 +47,7 @@ class SumStep final : public Step {
 class NormStep final : public Step {
  public:
   NormStep(const NormSpec& spec, const NormViews& views);
+  const char* Op() const override { return "norm"; }
   std::vector<StorageId> Touches() const override;
   size_t ScratchBytes(const RunContext&) const override { return 0; }
   void Run(const RunContext& run, Parallel& parallel) const override;
@@ -59,9 +62,11 @@ class NormStep final : public Step {
 class EmbedStep final : public Step {
  public:
   EmbedStep(const EmbedSpec& spec, StorageId z, StorageId stats);
+  const char* Op() const override { return "embed"; }
   std::vector<StorageId> Touches() const override { return {z_, stats_}; }
   size_t ScratchBytes(const RunContext& run) const override;
   void Run(const RunContext& run, Parallel& parallel) const override;
+  StepWork Work(const RunContext& run) const override;
 
   // Throws fastep::Error if an id of the batch is outside of its table. Before anything is computed.
   void CheckIds(const std::vector<PlanTensor>& inputs) const;

@@ -50,6 +50,7 @@ PackedLinears::PackedLinears(const std::vector<const LinearSpec*>& specs, const 
   info_.kind = kind;
   info_.density = static_cast<double>(profile.non_zeros) / products;
   info_.work_density = static_cast<double>(rhs_->blocks()) * BlockProducts(kind) / products;
+  info_.kind_density = profile.Densities(all.n, all.k);
   info_.packed_bytes = rhs_->bytes();
   info_.predicted_cycles_per_token = PredictCyclesPerToken(kind, profile, all.n, static_cast<Tier>(kernels.tier));
 }

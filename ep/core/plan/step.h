@@ -8,6 +8,7 @@
 
 #include "core/kernel_table.h"
 #include "core/parallel.h"
+#include "core/plan/step_profile.h"
 #include "core/plan/storage.h"
 #include "core/plan/token_map.h"
 #include "core/plan/types.h"
@@ -35,6 +36,13 @@ struct RunContext {
   uint8_t* storages;
   uint8_t* scratch;  // of the running step
 
+  // Computed, without those that fill up tiles.
+  int64_t TokenCount() const {
+    int64_t count = 0;
+    for (const Sequence& sequence : tokens.sequences()) count += sequence.count;
+    return count;
+  }
+
   // Row `row` of a tile of a storage.
   uint8_t* Tile(StorageId id, const TokenTile& tile, int32_t row = 0) const {
     const StorageLayout::Entry& entry = layout[id];
@@ -53,9 +61,12 @@ struct RunContext {
 class Step {
  public:
   virtual ~Step() = default;
+  virtual const char* Op() const = 0;  // its kind, as profiles call it
   virtual std::vector<StorageId> Touches() const = 0;
   virtual size_t ScratchBytes(const RunContext& run) const = 0;
   virtual void Run(const RunContext& run, Parallel& parallel) const = 0;
+  // Of one Run; steps without weights and products have none.
+  virtual StepWork Work(const RunContext& /*run*/) const { return {}; }
 };
 
 // Tasks of one phase: (tile x range of rows), neighbours share the tile. How finely rows are cut follows the number of

@@ -9,6 +9,7 @@ namespace fastep {
 class ImportStep final : public Step {
  public:
   ImportStep(InputId input, ElementType type, View y) : input_(input), type_(type), y_(y) {}
+  const char* Op() const override { return "import"; }
   std::vector<StorageId> Touches() const override { return {y_.storage}; }
   size_t ScratchBytes(const RunContext& run) const override;
   void Run(const RunContext& run, Parallel& parallel) const override;
@@ -25,6 +26,7 @@ class ImportStep final : public Step {
 class ExportStep final : public Step {
  public:
   ExportStep(View x, ElementType type, size_t output) : x_(x), type_(type), output_(output) {}
+  const char* Op() const override { return "export"; }
   std::vector<StorageId> Touches() const override { return {x_.storage}; }
   size_t ScratchBytes(const RunContext& run) const override;
   void Run(const RunContext& run, Parallel& parallel) const override;
