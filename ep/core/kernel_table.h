@@ -46,6 +46,10 @@ struct RhsView {
   const void*
       values;       // [blocks][R][4] in the tier's own element form (see value_bytes); 4x1: [blocks][4 rows][4 inputs]
   int32_t k_quads;  // quads in this K-block
+  // R x 4 blocks, only for tiers that list kBoundedPairs: the values are s8 in natural order whatever value_bytes says,
+  // and in every row of a block neither the weights of inputs 0 and 1 nor those of 2 and 3, each times an input of
+  // 0..255, add up to what leaves int16.
+  bool bounded_pairs = false;
 };
 
 enum class OutputKind : int {
@@ -85,6 +89,8 @@ struct Epilogue {
 constexpr uint32_t kResidualEpilogue = 1;    // OutputKind::kResidual
 constexpr uint32_t kTokenScaleEpilogue = 2;  // Epilogue::token_scale
 constexpr uint32_t kTokenMaxEpilogue = 4;    // Epilogue::token_max
+// Another form of weights.
+constexpr uint32_t kBoundedPairs = 16;  // RhsView::bounded_pairs
 
 // One call: one tile of tokens, one K-block, row groups [group_begin, group_end).
 struct ProductArgs {
@@ -251,7 +257,7 @@ struct KernelTable {
   // unpack_f32 only moves 32-bit words; the driver uses it for i32 too.
   void (*unpack_f32)(const float* tile, int32_t rows, int32_t m, int32_t tokens, float* y, size_t stride_bytes);
 
-  uint32_t extras = 0;  // kResidualEpilogue | kTokenScaleEpilogue | kTokenMaxEpilogue
+  uint32_t extras = 0;  // kResidualEpilogue | kTokenScaleEpilogue | kTokenMaxEpilogue | kBoundedPairs
   EncoderKernels encoder = {};
 };
 

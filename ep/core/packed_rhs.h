@@ -29,11 +29,15 @@ class PackedRhs {
   void PackQuadBlocks(const Weights& weights);
   void PackGatherBlocks(const Weights& weights);
   void AppendGathered(const Weights& weights, int64_t row, int64_t first_input, const std::vector<int64_t>& kept);
+  // True if most blocks of R x 4 need no second copy to be stored as bounded pairs.
+  bool PairsAreBounded(const Weights& weights) const;
+  void AppendBoundedPairs(const Weights& weights, int64_t row, int64_t quad);
   // Appends a block: rows [row, row + count) x four inputs. An input at or beyond K reads as 0.
   void AppendValues(const Weights& weights, int64_t row, int count, const int64_t* inputs);
 
   RhsKind kind_;
   int value_bytes_;
+  bool bounded_pairs_ = false;
   int32_t rows_;
   int32_t k_quads_;
   int32_t k_blocks_;

@@ -87,7 +87,13 @@ class SoftmaxArgs(ctypes.Structure):
 
 
 class RhsView(ctypes.Structure):
-    _fields_ = [("group_ptr", POINTER), ("index", POINTER), ("values", POINTER), ("k_quads", I32)]
+    _fields_ = [
+        ("group_ptr", POINTER),
+        ("index", POINTER),
+        ("values", POINTER),
+        ("k_quads", I32),
+        ("bounded_pairs", ctypes.c_bool),
+    ]
 
 
 class Epilogue(ctypes.Structure):

@@ -24,6 +24,30 @@ def test_products_that_saturate_16_bits(capi: Capi, tier: str, kind: str, value:
     check(capi, signed, np.full((18, 130), -128, np.int8), tier, kind)
 
 
+# Two weights whose 16-bit sum with inputs of 255 is the largest or the least that fits, and the first that does not.
+BOUNDED = ((64, 64), (127, 1), (-64, -64), (-128, 0), (127, -128), (-128, 127), (128 - 2, 2))
+UNBOUNDED = ((65, 64), (127, 2), (-65, -64), (-128, -1), (127, 127), (-128, -128))
+
+
+@pytest.mark.parametrize("kind", ["1x4", "2x4", "4x4", "8x4"])
+@pytest.mark.parametrize("unbounded_part", [0.0, 0.02, 0.9])
+def test_pairs_around_the_end_of_16_bits(capi: Capi, tier: str, kind: str, unbounded_part: float) -> None:
+    """A tier may keep weights as bytes for vpmaddubsw if few pairs can saturate; those must come out exact, too."""
+    rng = np.random.default_rng(3)
+    n, k = 40, 132
+    pairs = rng.integers(-60, 60, (n, k // 2, 2))
+    pairs[::3] = np.array(BOUNDED)[rng.integers(0, len(BOUNDED), pairs[::3].shape[:2])]
+    chosen = rng.random((n // 8, k // 4)).repeat(8, 0).repeat(2, 1) < unbounded_part
+    pairs[chosen] = np.array(UNBOUNDED)[rng.integers(0, len(UNBOUNDED), int(chosen.sum()))]
+    spec = make_spec(rng, pairs.reshape(n, k).astype(np.int8), x_zero_point=0)
+    x = np.full((35, k), 255, np.uint8)
+    x[1::2] = rng.integers(0, 256, x[1::2].shape)
+    check(capi, spec, x, tier, kind)
+    if tier == "avx2" and capi.offers(tier, kind):
+        between = 1.7 * n * k  # bytes and words of weights, with some indices
+        assert (capi.linear(spec, tier, kind).info.packed_bytes < between) == (unbounded_part < 0.5)
+
+
 @pytest.mark.parametrize("value", [127, -128])
 @pytest.mark.parametrize("k", [33_000, 65_000, 70_001])
 def test_sums_around_the_end_of_int32(capi: Capi, tier: str, k: int, value: int) -> None:

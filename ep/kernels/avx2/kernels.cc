@@ -1,6 +1,7 @@
 // Tier avx2: exact products from AVX2 + FMA alone.
 //
-// vpmaddubsw would be the natural instruction, but it saturates its 16-bit sums (255 * 127 * 2 does not fit). So the
+// vpmaddubsw is the natural instruction, but it saturates its 16-bit sums (255 * 127 * 2 does not fit). Most blocks of
+// real weights have no such pair; PackedRhs splits the others in two. Elsewhere, and in layers with many of them, the
 // inputs are split into even and odd bytes, which are 16-bit numbers then, the weights are packed as 16-bit numbers in
 // the order 0 2 1 3, and
 //
@@ -74,6 +75,32 @@ struct Avx2Dot {
   }
 };
 
+// Weights whose pairs are bounded: vpmaddubsw does not saturate, and takes the inputs as they stand. A 4 x 4 block of 16
+// tokens takes 8 of it, 8 vpmaddwd and 8 vpaddd for 256 products: 32 per cycle.
+struct Avx2PairDot {
+  using Value = int8_t;
+  using Weights = __m256i;
+  using Lhs = __m256i;
+  // 1x4, 2x4, 4x4, 8x4
+  static constexpr int kRows[kRhsKinds] = {0, 1, 2, 4, 4, 0};
+  static constexpr int kVectors[kRhsKinds] = {0, 8, 4, 2, 2, 0};
+
+  static FASTEP_INLINE Weights LoadWeights(const Value* w) {
+    int32_t quad;
+    __builtin_memcpy(&quad, w, sizeof(quad));
+    return _mm256_set1_epi32(quad);
+  }
+  static FASTEP_INLINE Lhs LoadQuad(const uint8_t* x) { return LoadYmm(x); }
+  static FASTEP_INLINE I32x8 Accumulate(I32x8 acc, Lhs x, Weights w) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), _mm256_set1_epi16(1)));
+  }
+};
+
+template <RhsKind kKind>
+void BlockProduct(const ProductArgs* args) {
+  return args->rhs.bounded_pairs ? Product<Avx2PairDot, kKind>(args) : Product<Avx2Dot, kKind>(args);
+}
+
 constexpr Blocking kBlocking = {32, 192};  // 24 KB of activations
 // Full weights are large: a wider tile reads them less often.
 constexpr Blocking kFull = {64, 192};
@@ -85,13 +112,13 @@ constexpr KernelTable kTable = {
     /*planar_row_bytes=*/0,
     /*blocking=*/{kFull, kWide, kBlocking, kBlocking, kBlocking, kBlocking},
     /*product=*/
-    {Product<Avx2Dot, RhsKind::kDense>, Product<Avx2Dot, RhsKind::k1x4>, Product<Avx2Dot, RhsKind::k2x4>,
-     Product<Avx2Dot, RhsKind::k4x4>, Product<Avx2Dot, RhsKind::k8x4>, Product<Avx2Dot, RhsKind::k4x1>},
+    {Product<Avx2Dot, RhsKind::kDense>, BlockProduct<RhsKind::k1x4>, BlockProduct<RhsKind::k2x4>,
+     BlockProduct<RhsKind::k4x4>, BlockProduct<RhsKind::k8x4>, Product<Avx2Dot, RhsKind::k4x1>},
     PackQuad,
     PackPlanar,
     UnpackQuad,
     UnpackF32,
-    kResidualEpilogue | kTokenScaleEpilogue,
+    kResidualEpilogue | kTokenScaleEpilogue | kBoundedPairs,
     {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int16_t>, PackValues<int16_t>, Softmax},
 };
 
