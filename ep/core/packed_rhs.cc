@@ -7,9 +7,9 @@
 namespace fastep {
 namespace {
 
-constexpr size_t kReadableSlack = 64;        // bytes past the end that kernels may read
-constexpr int kQuadIndexStep = 64;           // bytes of a quad in a tile of 16 tokens
-constexpr int kInputIndexStep = 16;          // bytes of an input there
+constexpr size_t kReadableSlack = 64;  // bytes past the end that kernels may read
+constexpr int kQuadIndexStep = 64;     // bytes of a quad in a tile of 16 tokens
+constexpr int kInputIndexStep = 16;    // bytes of an input there
 // Bounded pairs are worth this part of the blocks in two copies: products of them are about 1.45 times as fast.
 constexpr double kMostStoredTwice = 0.25;
 constexpr int kShortOrder[] = {0, 2, 1, 3};  // of 16-bit values inside a quad

@@ -75,8 +75,8 @@ struct Avx2Dot {
   }
 };
 
-// Weights whose pairs are bounded: vpmaddubsw does not saturate, and takes the inputs as they stand. A 4 x 4 block of 16
-// tokens takes 8 of it, 8 vpmaddwd and 8 vpaddd for 256 products: 32 per cycle.
+// Weights whose pairs are bounded: vpmaddubsw does not saturate, and takes the inputs as they stand. A 4 x 4 block of
+// 16 tokens takes 8 of it, 8 vpmaddwd and 8 vpaddd for 256 products: 32 per cycle.
 struct Avx2PairDot {
   using Value = int8_t;
   using Weights = __m256i;
