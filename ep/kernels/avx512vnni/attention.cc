@@ -12,24 +12,20 @@ FASTEP_INLINE __m512i ByteTranspose() { return _mm512_set4_epi32(0x0f0b0703, 0x0
 
 // ---- Softmax ----
 //
-// e = rne(Exp2(max(x, -2))) in 8 operations, by the same roundings as Exp2 of kernels/generic/exp2.h:
-//   f = x - rne(x) is exact, so one vreduceps gives it;
-//   half the polynomial comes from half the coefficients, and is exactly half;
-//   128 + n in the low bits of a sum, shifted, is the float 2^(n + 1), and since 128 is even, ties round as they would
-//   without it;
-//   p 2^(n + 1) is exact, so adding 1.5 * 2^23 in the same fma rounds once, to an integer: the low byte of the result.
+// e = rne(Exp2(max(x, -2))) in 7 operations, by the same roundings as Exp2 of kernels/generic/exp2.h:
+//   f = x - rne(x) is exact, so one vreduceps gives it, and n = x - f;
+//   p 2^n by vscalefps is exact, or too small to matter: below -2, e is 0, and so it is for -inf and NaN;
+//   adding 1.5 * 2^23 rounds to an integer: the low byte of the result.
 constexpr float kRound = 12582912.0f;
 
 // The low byte of each lane of `lanes` is e, that of the others 0; the bytes above are arbitrary.
 FASTEP_INLINE __m512i Probability(F32x16 x, __mmask16 lanes) {
-  x = _mm512_max_ps(x, _mm512_set1_ps(kExp2Lowest));  // NaN becomes the lowest
-  const __m512i n = _mm512_castps_si512(_mm512_add_ps(x, _mm512_set1_ps(kRound + 128.0f)));
-  const F32x16 power = _mm512_castsi512_ps(_mm512_slli_epi32(n, 23));
   const F32x16 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT);
-  F32x16 p = _mm512_fmadd_ps(_mm512_set1_ps(kExp2Fit[3] / 2), f, _mm512_set1_ps(kExp2Fit[2] / 2));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(kExp2Fit[1] / 2));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(kExp2Fit[0] / 2));
-  return _mm512_castps_si512(_mm512_maskz_fmadd_ps(lanes, p, power, _mm512_set1_ps(kRound)));
+  F32x16 p = _mm512_fmadd_ps(_mm512_set1_ps(kExp2Fit[3]), f, _mm512_set1_ps(kExp2Fit[2]));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(kExp2Fit[1]));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(kExp2Fit[0]));
+  const F32x16 e = _mm512_scalef_ps(p, _mm512_sub_ps(x, f));
+  return _mm512_castps_si512(_mm512_maskz_add_ps(lanes, e, _mm512_set1_ps(kRound)));
 }
 
 // The low bytes of four rows side by side.
