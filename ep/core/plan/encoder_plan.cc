@@ -13,8 +13,9 @@ namespace {
 
 // Tokens that go through the plan together, about: enough for every thread, few enough for values to stay in cache.
 constexpr int64_t kGroupTokens = 1024;
-// Of one thread, so that the values of a group stay in its second cache; reading the weights again costs less.
-constexpr int64_t kThreadTokens = 256;
+// Of one thread, so that the values of a group and the weights of a layer stay in its second cache; reading weights from
+// the third one again costs less. Sequences of 128 go one by one: 3 % faster than by twos (2 MB of second cache).
+constexpr int64_t kThreadTokens = 192;
 // So that sums of probabilities times values stay in int32: 255 * 255 * kMaxLength < 2^31.
 constexpr int64_t kMaxLength = 32768;
 
