@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyfastep._ep import get_ep_name, get_ep_names, get_library_path, register
     from pyfastep.convert import convert
     from pyfastep.errors import FastEPError
+    from pyfastep.profile import profile
     from pyfastep.quantize import quantize
     from pyfastep.session import InferenceSession
 
@@ -30,6 +31,7 @@ __all__ = [
     "get_ep_name",
     "get_ep_names",
     "get_library_path",
+    "profile",
     "quantize",
     "register",
 ]
@@ -43,6 +45,7 @@ _HOME = {
     "get_ep_name": "_ep",
     "get_ep_names": "_ep",
     "get_library_path": "_ep",
+    "profile": "profile",
     "quantize": "quantize",
     "register": "_ep",
 }

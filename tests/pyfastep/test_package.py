@@ -46,7 +46,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         pyfastep.nonsense  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["convert", "quantize"])
+@pytest.mark.parametrize("name", ["convert", "profile", "quantize"])
 @pytest.mark.parametrize(
     "first", ["import pyfastep", "import pyfastep.{0}", "from pyfastep.{0} import {0}", "from pyfastep import {0}"]
 )
