@@ -48,6 +48,26 @@ FASTEP_CAPI int fastep_pack_values(int tier, const KeyRun* run) { return Call(En
 
 FASTEP_CAPI int fastep_softmax(int tier, const SoftmaxArgs* args) { return Call(Encoder(tier).softmax, args); }
 
+FASTEP_CAPI int fastep_pack_float_keys(int tier, const FloatKeyRun* run) {
+  return Call(Encoder(tier).pack_float_keys, run);
+}
+
+FASTEP_CAPI int fastep_float_scores(int tier, const FloatProductArgs* args) {
+  return Call(Encoder(tier).float_scores, args);
+}
+
+FASTEP_CAPI int fastep_float_softmax(int tier, const FloatSoftmaxArgs* args) {
+  return Call(Encoder(tier).float_softmax, args);
+}
+
+FASTEP_CAPI int fastep_float_sums(int tier, const FloatProductArgs* args) {
+  return Call(Encoder(tier).float_sums, args);
+}
+
+FASTEP_CAPI int fastep_float_finish(int tier, const FloatFinishArgs* args) {
+  return Call(Encoder(tier).float_finish, args);
+}
+
 // A dense product over one K-block, with any epilogue.
 FASTEP_CAPI int fastep_dense_product(int tier, const ProductArgs* args) {
   return Call(KernelsOf(static_cast<Tier>(tier)).product[static_cast<int>(RhsKind::kDense)], args);

@@ -128,7 +128,7 @@ FASTEP_CAPI int fastep_plan_attention(PlanBuilder* builder, int q, int k, int v,
                              ToQuantization(args->y),
                              args->mask,
                              args->bias};
-    *y = builder->QAttention(q, k, v, spec);
+    *y = spec.IsFloat() ? builder->FAttention(q, k, v, spec) : builder->QAttention(q, k, v, spec);
   });
 }
 

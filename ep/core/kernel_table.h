@@ -194,6 +194,65 @@ struct SoftmaxArgs {
   float* token_scale;  // [tokens]
 };
 
+// ---- Attention in float ----
+//
+// Visible keys of one sequence and head, or their values, side by side: blocks of kKeyBlock keys, each
+// [rows][kKeyBlock] f32, rows: features of the head rounded up to kFloatRows. 64-byte aligned. Queries are taken in
+// chunks of 16, 32 or 48 lanes; all arrays of a chunk are 64-byte aligned in every row.
+constexpr int kKeyBlock = 16;
+constexpr int kFloatRows = 8;
+constexpr int kMaxChunkLanes = 48;
+
+// Keys that stand side by side in one float tile move to their place among the packed ones. Features in front of `rows`
+// get 0; lanes behind the last key of the last block are the driver's.
+struct FloatKeyRun {
+  const float* tile;  // the head's first feature: [features][tokens]
+  int32_t tokens;
+  int32_t lane;   // the first key's
+  int32_t count;  // keys
+  int32_t key;    // the first key's index among the packed ones
+  int32_t features, rows;
+  float* blocks;
+};
+
+// out[row][lane] = fma(rhs(row, k), lhs[k][lane], ...) in one chain, from 0, k ascending.
+struct FloatProductArgs {
+  const float* lhs;  // [k][lhs_stride]
+  int32_t lhs_stride;
+  int32_t lanes;
+  const float* blocks;
+  int32_t rows;      // of a block
+  int32_t features;  // of the head
+  int32_t keys;      // at least 1
+  float* out;        // [out rows][lanes]
+};
+
+struct FloatSoftmaxArgs {
+  float* scores;      // [keys][lanes]: s in, e out
+  const float* bias;  // [keys][lanes], already multiplied by log2(e); null: none
+  int32_t keys;       // at least 1
+  int32_t lanes;
+  float scale;  // > 0
+  float out_scale;
+  float* factor;  // [lanes]
+};
+
+// y = fma(sums, factor, zero_point) of lanes [lane_begin, lane_end), multiples of 4. Pointers are those of the chunk's
+// first lane.
+struct FloatFinishArgs {
+  const float* sums;    // [features][lanes]
+  const float* factor;  // [lanes]
+  int32_t features;     // a multiple of 4 where q is wanted
+  int32_t lanes;
+  int32_t lane_begin, lane_end;
+  int32_t tokens;  // of the tile of y or q
+  float* y;        // [features][tokens]; null: not wanted
+  uint8_t* q;      // quad tile of clamp(rne(y), lo, hi) ^ flip; null: not wanted
+  float zero_point;
+  int32_t lo, hi;  // 0, 255 or -128, 127
+  uint8_t flip;    // 0x80 for s8, 0 for u8
+};
+
 // A null entry: the tier has none of its own, the driver takes that of the tier scalar. No layout but `planar` depends
 // on the tier.
 struct EncoderKernels {
@@ -229,6 +288,19 @@ struct EncoderKernels {
   // so the largest e of a lane is 255, except where every bias is below -1e30: then all are 0.
   // row_sum = sum of e;  token_scale = out_scale / float(row_sum), or 0 where row_sum is 0.
   void (*softmax)(const SoftmaxArgs* args) = nullptr;
+
+  void (*pack_float_keys)(const FloatKeyRun* run) = nullptr;
+  // Rows are keys, rounded up to kFloatRows, k runs over the features.
+  void (*float_scores)(const FloatProductArgs* args) = nullptr;
+  // Of each lane, over the keys, FineExp2 and -64 = kFineExp2Lowest of kernels/generic/exp2.h:
+  //   without bias: x = (s - max s) * scale
+  //   with bias:    s' = fma(s, scale, bias);  x = s' - max(max s', -1e30)
+  //   e = x >= -64 ? FineExp2(x) : 0
+  // sum = e_0 + e_1 + ... in this order;  factor = out_scale / sum, or 0 where the sum is 0.
+  void (*float_softmax)(const FloatSoftmaxArgs* args) = nullptr;
+  // Rows are features, rounded up to kFloatRows, k runs over the keys.
+  void (*float_sums)(const FloatProductArgs* args) = nullptr;
+  void (*float_finish)(const FloatFinishArgs* args) = nullptr;
 };
 
 struct KernelTable {

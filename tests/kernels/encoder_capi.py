@@ -86,6 +86,62 @@ class SoftmaxArgs(ctypes.Structure):
     ]
 
 
+class FloatKeyRun(ctypes.Structure):
+    _fields_ = [
+        ("tile", POINTER),
+        ("tokens", I32),
+        ("lane", I32),
+        ("count", I32),
+        ("key", I32),
+        ("features", I32),
+        ("rows", I32),
+        ("blocks", POINTER),
+    ]
+
+
+class FloatProductArgs(ctypes.Structure):
+    _fields_ = [
+        ("lhs", POINTER),
+        ("lhs_stride", I32),
+        ("lanes", I32),
+        ("blocks", POINTER),
+        ("rows", I32),
+        ("features", I32),
+        ("keys", I32),
+        ("out", POINTER),
+    ]
+
+
+class FloatSoftmaxArgs(ctypes.Structure):
+    _fields_ = [
+        ("scores", POINTER),
+        ("bias", POINTER),
+        ("keys", I32),
+        ("lanes", I32),
+        ("scale", F32),
+        ("out_scale", F32),
+        ("factor", POINTER),
+    ]
+
+
+class FloatFinishArgs(ctypes.Structure):
+    _fields_ = [
+        ("sums", POINTER),
+        ("factor", POINTER),
+        ("features", I32),
+        ("lanes", I32),
+        ("lane_begin", I32),
+        ("lane_end", I32),
+        ("tokens", I32),
+        ("y", POINTER),
+        ("q", POINTER),
+        ("zero_point", F32),
+        ("lo", I32),
+        ("hi", I32),
+        ("flip", ctypes.c_uint8),
+    ]
+
+
 class RhsView(ctypes.Structure):
     _fields_ = [
         ("group_ptr", POINTER),

@@ -13,6 +13,9 @@ NORM_RUN = 32
 # 2^f on [-1/2, 1/2], as in ep/kernels/generic/exp2.h.
 EXP2_FIT = [F32(c) for c in (0.99992806, 0.69326097, 0.24261113, 0.05517167)]
 LOG2_OF_255 = F32(7.9943534)
+FINE_EXP2_FIT = [F32(c) for c in (1.0, 0.693147004, 0.240222469, 0.0555071086, 0.00967129134, 0.00132695213)]
+FINE_EXP2_LOWEST = F32(-64)
+HIDDEN = F32(-1e30)
 LOG2_E = 1.4426950408889634
 
 
@@ -77,8 +80,8 @@ def probabilities(x: Array) -> Array:
 
 
 def centred(x: Array, by: Quantization) -> Array:
-    """x - zero_point, int64."""
-    return np.asarray(x, np.int64) - by.zero_point
+    """x - zero_point, int64; floats stay, in double."""
+    return np.asarray(x, np.float64 if by.type == "f32" else np.int64) - by.zero_point
 
 
 def _heads(x: Array, heads: int) -> Array:
@@ -115,6 +118,51 @@ def attention(
     zero_point = F32(spec.y.zero_point if spec.y.type != "f32" else 0)
     y = fma(acc.astype(F32), factor, zero_point)
     y = y.swapaxes(1, 2).reshape(q.shape)
+    return y if spec.y.type == "f32" else quantize(y, spec.y)
+
+
+def fine_exp2(x: Array) -> Array:
+    """2^x of floats in [-64, 64], by the polynomial that all tiers share; 0 below."""
+    n = np.rint(np.clip(x, FINE_EXP2_LOWEST, 64))
+    f = np.asarray(np.clip(x, FINE_EXP2_LOWEST, 64) - n, F32)
+    e = np.full_like(f, FINE_EXP2_FIT[-1])
+    for c in FINE_EXP2_FIT[-2::-1]:
+        e = fma(e, f, c)
+    return np.where(x >= FINE_EXP2_LOWEST, np.ldexp(e, n.astype(np.int32)), F32(0)).astype(F32)
+
+
+def float_attention(
+    q: Array, k: Array, v: Array, spec: AttentionSpec, mask: Array | None = None, bias: Array | None = None
+) -> Array:
+    """FAttention of `[B, S, H]` f32 operands, bit for bit; hidden keys are left out, one sequence at a time."""
+    y = np.zeros(q.shape, F32)
+    inverse = F32(1) if spec.y.type == "f32" else F32(1.0 / np.float64(F32(spec.y.scale)))
+    scale = F32(np.float64(F32(spec.scale)) * LOG2_E)
+    zero_point = F32(0 if spec.y.type == "f32" else spec.y.zero_point)
+    for b in range(len(q)):
+        seen = np.arange(q.shape[1]) if mask is None else np.flatnonzero(mask[b])
+        qs, ks, vs = (_heads(x[b : b + 1], spec.num_heads)[0] for x in (q, k, v))  # [heads, keys, size]
+        ks, vs = ks[:, seen], vs[:, seen]
+        e, total = np.zeros((*qs.shape[:2], 0), F32), np.zeros((*qs.shape[:2], 1), F32)
+        if len(seen):
+            s = np.zeros((*qs.shape[:2], len(seen)), F32)
+            for f in range(qs.shape[-1]):
+                s = fma(ks[:, None, :, f], qs[:, :, f, None], s)
+            if bias is None:
+                x = (s - s.max(-1, keepdims=True)) * scale
+            else:
+                added = np.broadcast_to(bias, (len(q), spec.num_heads, q.shape[1], q.shape[1]))[b][..., seen]
+                with np.errstate(over="ignore"):
+                    t = fma(s, scale, added * F32(LOG2_E))
+                x = t - np.maximum(t.max(-1, keepdims=True), HIDDEN)
+            e = fine_exp2(x)
+        sums = np.zeros(qs.shape, F32)
+        for j in range(len(seen)):
+            total = total + e[..., j, None]
+            sums = fma(vs[:, None, j], e[..., j, None], sums)
+        with np.errstate(divide="ignore"):
+            factor = np.where(total == 0, F32(0), inverse / total).astype(F32)
+        y[b] = fma(sums, factor, zero_point).swapaxes(0, 1).reshape(y[b].shape)
     return y if spec.y.type == "f32" else quantize(y, spec.y)
 
 

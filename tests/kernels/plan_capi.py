@@ -44,7 +44,7 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class AttentionSpec:
-    """All but the operands of a QAttention."""
+    """All but the operands of a QAttention, or of an FAttention if q, k and v are f32."""
 
     num_heads: int
     scale: float
@@ -196,7 +196,7 @@ class PlanBuilder:
         bias: int = NONE,
         name: str = "test/attention",
     ) -> int:
-        """QAttention."""
+        """QAttention or FAttention."""
         quantizations = (_c_quantization(x) for x in (spec.q, spec.k, spec.v, spec.y))
         args = _Attention(name.encode(), spec.num_heads, spec.scale, *quantizations, mask, bias)
         y = ctypes.c_int32()

@@ -219,11 +219,10 @@ def test_extreme_operands(capi: Capi, tier: str) -> None:
 
 def test_bad_attention_is_refused(capi: Capi, tier: str) -> None:
     rng = np.random.default_rng(10)
-    for heads, size, message in ((2, 6, "multiple of 4"), (5, 16, "num_heads")):
-        builder = PlanBuilder(capi)
-        q, k, v = (builder.activation(n, "u8", 32 if heads == 5 else heads * size) for n in "qkv")
-        with pytest.raises(CoreError, match=f"QAttention 'layer/attention'.*{message}"):
-            builder.attention(q, k, v, attention_spec(rng, heads, size), name="layer/attention")
+    builder = PlanBuilder(capi)
+    q, k, v = (builder.activation(n, "u8", 32) for n in "qkv")
+    with pytest.raises(CoreError, match=r"QAttention 'layer/attention'.*num_heads"):
+        builder.attention(q, k, v, attention_spec(rng, 5, 16), name="layer/attention")
     builder = PlanBuilder(capi)
     q, k, v = (builder.activation(n, "u8", 32) for n in "qkv")
     builder.output(builder.attention(q, k, v, attention_spec(rng, 2, 16), builder.tensor("mask", "attention_mask")))

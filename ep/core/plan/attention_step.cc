@@ -6,13 +6,13 @@
 #include <limits>
 
 #include "core/plan/attention_finish.h"
+#include "core/plan/attention_parts.h"
 
 namespace fastep {
 namespace {
 
 int32_t AsUnsigned(const Quantization& x) { return x.zero_point + (x.type == ElementType::kS8 ? 128 : 0); }
 
-constexpr double kLog2E = 1.4426950408889634;
 // The weighted mean of v is below 256; times this, and moved by a zero point, it is still below 2^31.
 constexpr float kBoundedScale = 4e6f;
 
@@ -143,16 +143,8 @@ void AttentionStep::Run(const RunContext& run, Parallel& parallel) const {
   });
 }
 
-// Scores and weighted sums. Hidden keys count as zeros of a dense product.
 StepWork AttentionStep::Work(const RunContext& run) const {
-  const KeyMap& keys = run.keys[views_.key_map];
-  StepWork work;
-  for (size_t i = 0; i < run.tokens.sequences().size(); ++i) {
-    const int64_t queries = run.tokens.sequences()[i].count;
-    work.macs += 2 * queries * keys.keys(i) * views_.q.features;
-    work.dense_macs += 2 * queries * queries * views_.q.features;
-  }
-  return work;
+  return AttentionWork(run, run.keys[views_.key_map], views_.q.features);
 }
 
 // Visible keys stand side by side, wherever they stood in the sequence: hidden ones cost nothing.
@@ -240,7 +232,8 @@ void AttentionStep::Score(const RunContext& run, const Scratch& s, const TokenTi
   SoftmaxArgs args{};
   args.scores = slot.scores;
   if (bias_ != kNoInput) {
-    FillBias(run, tile, segment, head, slot.bias);
+    const AttentionBias bias(run, bias_, run.keys[views_.key_map], sequence, head);
+    bias.Fill(segment.position, segment.count, segment.lane, tile.tokens, slot.bias);
     args.bias = slot.bias;
   }
   args.largest = epilogue.token_max;
@@ -255,29 +248,6 @@ void AttentionStep::Score(const RunContext& run, const Scratch& s, const TokenTi
   args.row_sum = slot.row_sum;
   args.token_scale = slot.token_scale;
   run.encoder.softmax(&args);
-}
-
-// bias [B, heads, S, S] (any of them may be 1), times log2(e), to [keys][tokens] of visible keys and this segment's
-// lanes; the other lanes of the segment's sequence get 0.
-void AttentionStep::FillBias(const RunContext& run, const TokenTile& tile, const Segment& segment, int32_t head,
-                             float* bias) const {
-  const PlanTensor& tensor = run.inputs[static_cast<size_t>(bias_)];
-  const std::vector<int64_t>& shape = tensor.shape;
-  const auto stride = [&](size_t dim, int64_t size) { return shape[dim] == 1 ? 0 : size; };
-  const int64_t batch = stride(0, shape[1] * shape[2] * shape[3]), heads = stride(1, shape[2] * shape[3]);
-  const int64_t query = stride(2, shape[3]), key = stride(3, 1);
-  const Sequence& sequence = run.tokens.sequences()[segment.sequence];
-  const float* data = static_cast<const float*>(tensor.data) + sequence.index * batch + head * heads;
-  const KeyMap& keys = run.keys[views_.key_map];
-  for (auto visible = keys.begin(segment.sequence); visible != keys.end(segment.sequence); ++visible) {
-    for (int64_t p = visible->position; p < visible->position + visible->count; ++p) {
-      std::fill(bias, bias + tile.tokens, 0.0f);
-      for (int32_t t = 0; t < segment.count; ++t) {
-        bias[segment.lane + t] = data[(segment.position + t) * query + p * key] * static_cast<float>(kLog2E);
-      }
-      bias += tile.tokens;
-    }
-  }
 }
 
 Epilogue AttentionStep::OutputEpilogue(const RunContext& run, const Slot& slot) const {

@@ -15,7 +15,7 @@
 namespace fastep {
 
 struct AttentionViews {
-  View q, k, v, y;
+  View q, k, v, y;     // features: those of all heads, in quad tiles each in whole quads
   size_t key_map = 0;  // index in RunContext::keys
 };
 
@@ -38,7 +38,6 @@ class AttentionStep final : public Step {
   void Attend(const RunContext& run, const Scratch& scratch, int64_t index, int32_t head, const Slot& slot) const;
   void Score(const RunContext& run, const Scratch& scratch, const TokenTile& tile, const Segment& segment, int32_t head,
              const Slot& slot) const;
-  void FillBias(const RunContext& run, const TokenTile& tile, const Segment& segment, int32_t head, float* bias) const;
   Epilogue OutputEpilogue(const RunContext& run, const Slot& slot) const;
   void Finish(const RunContext& run, const TokenTile& tile, int32_t head, const Slot& slot) const;
 

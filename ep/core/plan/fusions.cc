@@ -32,12 +32,21 @@ void FuseResidual(const PlanGraph& graph, int32_t node, const SkipNormNode& norm
   }
 }
 
+// A part of a product's storage is no place for sums with a residual: those are whole storages.
+bool FeedsAttentionOnly(const PlanGraph& graph, ValueId id) {
+  const std::vector<int32_t>& consumers = Value(graph, id).consumers;
+  return std::all_of(consumers.begin(), consumers.end(), [&](int32_t node) {
+    return std::holds_alternative<AttentionNode>(graph.nodes[static_cast<size_t>(node)]);
+  });
+}
+
 void MergeProjections(const PlanGraph& graph, const AttentionNode& attention, Fusions& fusions) {
   std::vector<int32_t> nodes;
   const LinearNode* previous = nullptr;
   for (const ValueId value : {attention.q, attention.k, attention.v}) {
     const LinearNode* linear = ProducerLinear(graph, value);
     if (linear == nullptr) return;
+    if (linear->spec.y_type == ElementType::kF32 && !FeedsAttentionOnly(graph, value)) return;
     if (previous != nullptr && (linear->x != previous->x || !CanMerge(previous->spec, linear->spec))) return;
     const int32_t node = Value(graph, value).producer;
     const bool taken =

@@ -23,6 +23,11 @@ EncoderKernels CompleteKernels(const KernelTable& kernels) {
   Fill(all.pack_keys, scalar.pack_keys);
   Fill(all.pack_values, scalar.pack_values);
   Fill(all.softmax, scalar.softmax);
+  Fill(all.pack_float_keys, scalar.pack_float_keys);
+  Fill(all.float_scores, scalar.float_scores);
+  Fill(all.float_softmax, scalar.float_softmax);
+  Fill(all.float_sums, scalar.float_sums);
+  Fill(all.float_finish, scalar.float_finish);
   return all;
 }
 

@@ -7,9 +7,11 @@
 
 #include "core/check.h"
 #include "core/plan/attention_step.h"
+#include "core/plan/float_attention_step.h"
 #include "core/plan/fusions.h"
 #include "core/plan/linear_step.h"
 #include "core/plan/norm_step.h"
+#include "core/plan/repack_step.h"
 #include "core/plan/transfer_step.h"
 
 namespace fastep {
@@ -179,16 +181,40 @@ class Lowering {
   }
 
   void Emit(const AttentionNode& node) {
+    const auto heads = static_cast<int32_t>(node.spec.num_heads);
+    const auto head_size = static_cast<int32_t>(Value(node.q).features) / heads;
     AttentionViews views;
-    views.q = ViewOf(node.q);
-    views.k = ViewOf(node.k);
-    views.v = ViewOf(node.v);
-    views.y = {AddStorage(node.spec.y.type, views.q.features), 0, views.q.features};
+    views.q = WholeQuads(node.q, heads, node.spec.q);
+    views.k = WholeQuads(node.k, heads, node.spec.k);
+    views.v = WholeQuads(node.v, heads, node.spec.v);
+    const bool quads = !node.spec.IsFloat() || node.spec.y.type != ElementType::kF32;
+    const bool padded = quads && head_size % 4 != 0;
+    const int32_t features = padded ? heads * PaddedHead(head_size) : heads * head_size;
+    views.y = {AddStorage(node.spec.y.type, features), 0, features};
     const auto found = std::find(parts_.masks.begin(), parts_.masks.end(), node.spec.mask);
     views.key_map = static_cast<size_t>(found - parts_.masks.begin());
     if (found == parts_.masks.end()) parts_.masks.push_back(node.spec.mask);
-    AddStep(std::make_unique<AttentionStep>(node.spec, views));
-    Define(node.y, views.y);
+    if (node.spec.IsFloat()) {
+      AddStep(std::make_unique<FloatAttentionStep>(node.spec, views));
+    } else {
+      AddStep(std::make_unique<AttentionStep>(node.spec, views));
+    }
+    Define(node.y, padded ? Repack(views.y, node.spec.y.type, heads, {features / heads, head_size}, 0) : views.y);
+  }
+
+  // A value whose heads can be cut out of quad tiles; what pads a head changes no product.
+  View WholeQuads(ValueId id, int32_t heads, const Quantization& quantization) {
+    const View view = ViewOf(id);
+    const int32_t head_size = view.features / heads;
+    if (quantization.type == ElementType::kF32 || head_size % 4 == 0) return view;
+    const int32_t fill = quantization.zero_point + (quantization.type == ElementType::kS8 ? 128 : 0);
+    return Repack(view, quantization.type, heads, {head_size, PaddedHead(head_size)}, static_cast<uint8_t>(fill));
+  }
+
+  View Repack(const View& x, ElementType type, int32_t heads, const HeadSizes& sizes, uint8_t fill) {
+    const View y = {AddStorage(type, heads * sizes.to), 0, heads * sizes.to};
+    AddStep(std::make_unique<RepackStep>(x, y, type, heads, sizes, fill));
+    return y;
   }
 
   StorageId AddStats(int64_t features) {

@@ -114,6 +114,22 @@ NormValues PlanBuilder::EmbedLayerNorm(const EmbedSpec& spec) {
 
 ValueId PlanBuilder::QAttention(ValueId q, ValueId k, ValueId v, const AttentionSpec& spec) {
   const std::string where = "QAttention '" + spec.name + "'";
+  CheckQuantization(where, "q", spec.q);
+  CheckQuantization(where, "k", spec.k);
+  CheckQuantization(where, "v", spec.v);
+  const auto scale = static_cast<float>(double(spec.q.scale) * spec.k.scale * spec.scale);
+  Require(std::isfinite(scale) && scale > 0, where, "q_scale * k_scale * scale must be finite and > 0, found ", scale);
+  return AddAttention(where, q, k, v, spec);
+}
+
+ValueId PlanBuilder::FAttention(ValueId q, ValueId k, ValueId v, const AttentionSpec& spec) {
+  const std::string where = "FAttention '" + spec.name + "'";
+  Require(std::isfinite(spec.scale) && spec.scale > 0, where, "scale must be finite and > 0, found ", spec.scale);
+  return AddAttention(where, q, k, v, spec);
+}
+
+ValueId PlanBuilder::AddAttention(const std::string& where, ValueId q, ValueId k, ValueId v,
+                                  const AttentionSpec& spec) {
   const int64_t features = Value(q).features;
   Require(Value(k).features == features && Value(v).features == features, where,
           "q, k and v must have as many features, found ", features, ", ", Value(k).features, " and ",
@@ -123,14 +139,9 @@ ValueId PlanBuilder::QAttention(ValueId q, ValueId k, ValueId v, const Attention
   Require(spec.num_heads >= 1 && features % spec.num_heads == 0, where, "num_heads must divide the ", features,
           " features, found ", spec.num_heads);
   const int64_t head_size = features / spec.num_heads;
-  Require(head_size % 4 == 0 && head_size <= kMaxHeadSize, where, "the head size must be a multiple of 4 up to ",
-          kMaxHeadSize, ", found ", head_size);
-  CheckQuantization(where, "q", spec.q);
-  CheckQuantization(where, "k", spec.k);
-  CheckQuantization(where, "v", spec.v);
+  Require(head_size >= 1 && head_size <= kMaxHeadSize, where, "the head size must be from 1 to ", kMaxHeadSize,
+          ", found ", head_size);
   CheckQuantization(where, "y", spec.y);
-  const auto scale = static_cast<float>(double(spec.q.scale) * spec.k.scale * spec.scale);
-  Require(std::isfinite(scale) && scale > 0, where, "q_scale * k_scale * scale must be finite and > 0, found ", scale);
   if (spec.bias != kNoInput) graph_.inputs.at(static_cast<size_t>(spec.bias)).features = spec.num_heads;
   Consume(q);
   Consume(k);

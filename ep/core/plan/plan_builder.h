@@ -23,6 +23,8 @@ class PlanBuilder {
   NormValues SkipLayerNorm(ValueId x, ValueId residual, const NormSpec& spec);
   NormValues EmbedLayerNorm(const EmbedSpec& spec);
   ValueId QAttention(ValueId q, ValueId k, ValueId v, const AttentionSpec& spec);
+  // As QAttention, with q, k and v in float.
+  ValueId FAttention(ValueId q, ValueId k, ValueId v, const AttentionSpec& spec);
 
   // In the order of these calls.
   void Output(ValueId value);
@@ -43,6 +45,7 @@ class PlanBuilder {
   ValueId AddValue(ElementType type, int64_t features);
   InputId AddInput(const std::string& name, PlanInput::Kind kind, TensorType type);
   NormValues AddNormValues(const NormSpec& spec);
+  ValueId AddAttention(const std::string& where, ValueId q, ValueId k, ValueId v, const AttentionSpec& spec);
   void Consume(ValueId value);
   PlanValue& Value(ValueId id) { return graph_.values.at(static_cast<size_t>(id)); }
 

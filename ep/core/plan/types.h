@@ -65,11 +65,13 @@ struct AttentionSpec {
   std::string name;
   int64_t num_heads = 0;
   float scale = 1;
-  Quantization q, k, v, y;  // y may be float
+  Quantization q, k, v, y;  // y may be float; q, k and v all are, or none
   InputId mask = kNoInput;  // [B, S], 0: hidden
   InputId bias = kNoInput;  // f32, broadcastable to [B, num_heads, S, S]
   // Nothing outside of the model sees what is computed at right padding of the mask.
   bool skip_padding = false;
+
+  bool IsFloat() const { return q.type == ElementType::kF32; }
 };
 
 }  // namespace fastep

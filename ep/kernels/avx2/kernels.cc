@@ -17,6 +17,7 @@
 // products: 21.3 per cycle at three vector instructions per cycle.
 
 #include "kernels/generic/ymm_attention.h"
+#include "kernels/generic/ymm_float_attention.h"
 #include "kernels/generic/ymm_layer_norm.h"
 #include "kernels/generic/ymm_pack.h"
 #include "kernels/generic/ymm_product.h"
@@ -119,7 +120,8 @@ constexpr KernelTable kTable = {
     UnpackQuad,
     UnpackF32,
     kResidualEpilogue | kTokenScaleEpilogue | kBoundedPairs,
-    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int16_t>, PackValues<int16_t>, Softmax},
+    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int16_t>, PackValues<int16_t>, Softmax,
+     PackFloatKeys, FloatScores, FloatSoftmax, FloatSums, FloatFinish},
 };
 
 }  // namespace

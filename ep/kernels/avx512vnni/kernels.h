@@ -29,6 +29,12 @@ void PackKeys(const KeyRun* run);
 void PackValues(const KeyRun* run);
 void Softmax(const SoftmaxArgs* args);
 
+void PackFloatKeys(const FloatKeyRun* run);
+void FloatScores(const FloatProductArgs* args);
+void FloatSoftmax(const FloatSoftmaxArgs* args);
+void FloatSums(const FloatProductArgs* args);
+void FloatFinish(const FloatFinishArgs* args);
+
 // Bytes per input of a planar tile; the order inside stands in pack.cc.
 constexpr int kPlanarRowBytes = 64;
 

@@ -21,7 +21,8 @@ constexpr KernelTable kTable = {
     UnpackQuad,
     UnpackF32,
     kResidualEpilogue | kTokenScaleEpilogue | kTokenMaxEpilogue,
-    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys, PackValues, Softmax},
+    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys, PackValues, Softmax, PackFloatKeys,
+     FloatScores, FloatSoftmax, FloatSums, FloatFinish},
 };
 
 }  // namespace

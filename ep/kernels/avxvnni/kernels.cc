@@ -10,6 +10,7 @@
 // registers hold twelve (4 x 4 blocks, 24 tokens) or eight.
 
 #include "kernels/generic/ymm_attention.h"
+#include "kernels/generic/ymm_float_attention.h"
 #include "kernels/generic/ymm_layer_norm.h"
 #include "kernels/generic/ymm_pack.h"
 #include "kernels/generic/ymm_product.h"
@@ -74,7 +75,8 @@ constexpr KernelTable kTable = {
     UnpackQuad,
     UnpackF32,
     kResidualEpilogue | kTokenScaleEpilogue,
-    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int8_t>, PackValues<int8_t>, Softmax},
+    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int8_t>, PackValues<int8_t>, Softmax,
+     PackFloatKeys, FloatScores, FloatSoftmax, FloatSums, FloatFinish},
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 // 1 / (1 + exp(2 sqrt(2/pi) (a + 0.044715 a^3))) in the second. -log2 p is smooth and close to a parabola, so
 //
 //   r = -Q(a)            Q: polynomial, a weighted minimax fit of -log2 p
-//   p = 2^r              r = n + f, |f| <= 1/2; 2^f: polynomial; n goes into the exponent
+//   p = 2^r              FineExp2 of exp2.h
 //
 // The forms differ only in the coefficients of Q. No division, no table, no branch: 24 (erf) or 25 (tanh) operations.
 //
@@ -25,6 +25,8 @@
 // even.
 #pragma once
 
+#include "kernels/generic/exp2.h"
+
 namespace fastep {
 
 constexpr float kGeluErrorBound = 1.1920929e-7f;  // 2^-23
@@ -35,14 +37,10 @@ constexpr float kGeluErfTail[] = {-1.0f,           -1.15110993f,     -0.45917004
                                   -1.88941408e-06f};
 constexpr float kGeluTanhTail[] = {-1.0f,          -1.15107334f,    -0.459534496f,   -0.0503141843f,  0.00554041564f,
                                    0.00204342278f, -0.00144340622f, 0.000108368804f, 3.28968345e-05f, -4.38375309e-06f};
-// 2^f on [-1/2, 1/2], lowest first; the first is 1, so that r = -127 gives exactly 0.
-constexpr float kExp2[] = {1.0f, 0.693147004f, 0.240222469f, 0.0555071086f, 0.00967129134f, 0.00132695213f};
 
 // Q(64) > 127 already, and both polynomials rise from 0 to there.
 constexpr float kGeluClamp = 64.0f;
 constexpr float kLowestExponent = -127.0f;
-// Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits of the sum.
-constexpr float kRoundToInt = 12582912.0f;
 
 constexpr float kCoarseGeluErrorBound = 1.34e-4f;
 constexpr float kCoarseGeluScale = 512.0f;  // the largest out_scale, 1 / y_scale, for which the coarse form is used
@@ -73,12 +71,7 @@ template <class Ops, int kTerms>
   for (int i = kTerms - 2; i >= 0; --i) r = Ops::Fma(r, a, Ops::Set(tail[i]));
   r = Ops::Max(r, Ops::Set(kLowestExponent));
 
-  const F32 shifted = Ops::Add(r, Ops::Set(kRoundToInt));
-  const F32 f = Ops::Sub(r, Ops::Sub(shifted, Ops::Set(kRoundToInt)));
-  F32 e = Ops::Set(kExp2[5]);
-#pragma GCC unroll 16
-  for (int i = 4; i >= 0; --i) e = Ops::Fma(e, f, Ops::Set(kExp2[i]));
-  const F32 p = Ops::AddExponent(e, shifted);
+  const F32 p = FineExp2<Ops>(r);
 
   return Ops::FnMadd(a, p, Ops::Max(x, Ops::Set(0.0f)));
 }

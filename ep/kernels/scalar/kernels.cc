@@ -171,8 +171,9 @@ void UnpackF32(const float* tile, int32_t rows, int32_t m, int32_t tokens, float
 constexpr Blocking kBlocking = {16, 512};  // 32 KB of activations
 
 constexpr EncoderKernels kEncoder = {
-    scalar::PackF32, scalar::PlanarFromQuad, scalar::LayerNormStats, scalar::LayerNorm,
-    scalar::Embed,   scalar::PackKeys,       scalar::PackValues,     scalar::Softmax,
+    scalar::PackF32,      scalar::PlanarFromQuad, scalar::LayerNormStats, scalar::LayerNorm,     scalar::Embed,
+    scalar::PackKeys,     scalar::PackValues,     scalar::Softmax,        scalar::PackFloatKeys, scalar::FloatScores,
+    scalar::FloatSoftmax, scalar::FloatSums,      scalar::FloatFinish,
 };
 
 constexpr KernelTable kTable = {
