@@ -11,11 +11,13 @@ from dataclasses import dataclass
 COLUMNS = (
     "engine",
     "threads",
+    "streams",
     "batch",
     "length",
     "median ms",
     "p10 ms",
     "p90 ms",
+    "p99 ms",
     "samples/s",
     "speedup",
     "cosine",
@@ -37,10 +39,13 @@ class Measurement:
         p90_ms: 90th percentile.
         calls: Calls measured.
         load_ms: Time to open the session, milliseconds.
-        speedup: Median of the baseline / median of this engine; None for a failed comparison.
+        speedup: Samples per second / those of the baseline; None for a failed comparison.
         cosine: Cosine similarity of all outputs to the baseline's on the same inputs.
         largest_difference: Largest absolute difference from the baseline's outputs.
         problem: Why there are no figures, or why they must not be compared.
+        streams: Callers of the one session at the same time.
+        p99_ms: 99th percentile of the time of a call.
+        throughput: Samples per second of all streams together; None for a single one.
     """
 
     engine: str
@@ -56,10 +61,15 @@ class Measurement:
     cosine: float | None = None
     largest_difference: float | None = None
     problem: str | None = None
+    streams: int = 1
+    p99_ms: float | None = None
+    throughput: float | None = None
 
     @property
     def samples_per_second(self) -> float | None:
-        """Sequences per second at the median."""
+        """Sequences per second: of several streams as measured, of one at the median."""
+        if self.throughput is not None:
+            return self.throughput
         return None if self.median_ms is None else self.batch / self.median_ms * 1e3
 
     def cells(self) -> list[str]:
@@ -67,11 +77,13 @@ class Measurement:
         return [
             self.engine,
             str(self.threads),
+            str(self.streams),
             str(self.batch),
             str(self.length),
             _number(self.median_ms, "{:.2f}"),
             _number(self.p10_ms, "{:.2f}"),
             _number(self.p90_ms, "{:.2f}"),
+            _number(self.p99_ms, "{:.2f}"),
             _number(self.samples_per_second, "{:.1f}"),
             _number(self.speedup, "{:.2f}x"),
             _number(self.cosine, "{:.4f}"),
@@ -97,7 +109,7 @@ class BenchReport:
         where: dict[tuple[str, str], list[str]] = {}
         for m in self.measurements:
             if m.problem:
-                combination = f"threads {m.threads}, batch {m.batch}, length {m.length}"
+                combination = f"threads {m.threads}, streams {m.streams}, batch {m.batch}, length {m.length}"
                 where.setdefault((m.engine, m.problem), []).append(combination)
         return [
             f"{engine}: {problem} ({places[0]}{f' and {len(places) - 1} more' if places[1:] else ''})"

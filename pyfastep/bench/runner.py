@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +23,8 @@ from pyfastep.errors import FastEPError
 
 # Below this cosine, two engines compute different things and their times must not be compared.
 LEAST_COSINE = 0.7
+# Of each of several streams: enough for all to be at work together most of the time.
+_CALLS_PER_TURN = 4
 
 Progress = Callable[[int, int, str], None]
 
@@ -33,6 +37,7 @@ def benchmark(
     batches: Sequence[int] = (1,),
     lengths: Sequence[int] = (128,),
     threads: Sequence[int] = (1,),
+    streams: Sequence[int] = (1,),
     baseline: str | None = None,
     repeats: int = 30,
     warmup: int = 3,
@@ -41,7 +46,7 @@ def benchmark(
     least_cosine: float = LEAST_COSINE,
     progress: Progress | None = None,
 ) -> BenchReport:
-    """Measure the latency of every engine at every batch size, length and thread count.
+    """Measure the latency of every engine at every batch size, length, number of threads and of concurrent streams.
 
     Within a combination the engines take turns, call by call, in an order that rotates, so that a drift of the machine
     meets all of them alike. An engine that fails loses its own figures alone.
@@ -53,6 +58,7 @@ def benchmark(
         batches: Sequences per call.
         lengths: Tokens per sequence.
         threads: Intra-op threads.
+        streams: Callers of one session at the same time. Of several, throughput is measured, not derived.
         baseline: Name of the row to compare with; by default `ort`, or the first row where there is none.
         repeats: Measured calls per engine and combination.
         warmup: Calls before that.
@@ -66,7 +72,7 @@ def benchmark(
     """
     rows = parse_engines(model, engines, models)
     reference = _find_baseline(rows, baseline)
-    for name, values in (("batches", batches), ("lengths", lengths), ("threads", threads)):
+    for name, values in (("batches", batches), ("lengths", lengths), ("threads", threads), ("streams", streams)):
         if not values or min(values) < 1:
             raise FastEPError(f"{name} must be numbers of at least 1, found {list(values)}")
     if repeats < 1 or warmup < 0:
@@ -74,14 +80,14 @@ def benchmark(
     _ep.import_onnxruntime()
     plan = _Plan(rows, reference, repeats, warmup, seconds, seed, least_cosine)
     measured: list[Measurement] = []
-    total = len(batches) * len(lengths) * len(threads)
+    total = len(batches) * len(lengths) * len(threads) * len(streams)
     done = 0
     for count in threads:
         runs = [_Run(engine, count) for engine in rows]
-        for batch, length in itertools.product(batches, lengths):
+        for callers, batch, length in itertools.product(streams, batches, lengths):
             if progress:
-                progress(done, total, f"threads {count}, batch {batch}, length {length}")
-            measured += plan.measure(runs, batch, length)
+                progress(done, total, f"threads {count}, streams {callers}, batch {batch}, length {length}")
+            measured += plan.measure(runs, callers, batch, length)
             done += 1
     if progress:
         progress(total, total, "done")
@@ -119,6 +125,8 @@ class _Cell:
     inputs: Inputs = field(default_factory=dict)
     outputs: dict[str, NDArray[Any]] = field(default_factory=dict)
     times_ms: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    """Calls per second of all streams together, turn by turn; of a single stream none."""
 
     def call(self) -> float:
         """One call; its time in milliseconds, 0 if it failed."""
@@ -132,6 +140,23 @@ class _Cell:
         if not self.outputs:
             self.outputs = {o.name: v for o, v in zip(self.run.session.get_outputs(), values, strict=True)}
         return elapsed
+
+    def take_turn(self, streams: int, pool: ThreadPoolExecutor) -> None:
+        """One call; of several streams, some calls of each at the same time."""
+        if streams == 1:
+            self.times_ms.append(self.call())
+            return
+        start = threading.Barrier(streams)
+
+        def stream(_: int) -> list[float]:
+            start.wait()
+            return [self.call() for _ in range(_CALLS_PER_TURN)]
+
+        times = list(pool.map(stream, range(streams)))
+        self.times_ms += itertools.chain.from_iterable(times)
+        if self.problem is None:
+            # Each over its own time: nobody's wait for the last one counts.
+            self.rates.append(sum(1e3 * len(own) / sum(own) for own in times))
 
 
 @dataclass
@@ -150,13 +175,14 @@ class _Plan:
         # One vocabulary for all, so that all get the same ids.
         self.vocabulary = min(vocabulary_size(engine.path) for engine in self.rows)
 
-    def measure(self, runs: list[_Run], batch: int, length: int) -> list[Measurement]:
+    def measure(self, runs: list[_Run], streams: int, batch: int, length: int) -> list[Measurement]:
         cells = [_Cell(run, run.problem) for run in runs]
         for cell in cells:
             if cell.problem is None:
                 self._prepare(cell, batch, length)
-        self._take_turns(cells)
-        results = [_summarize(cell, batch, length) for cell in cells]
+        with ThreadPoolExecutor(streams) as pool:
+            self._take_turns(cells, streams, pool)
+        results = [_summarize(cell, streams, batch, length) for cell in cells]
         baseline = next(i for i, cell in enumerate(cells) if cell.run.engine.name == self.baseline)
         return [
             _compare(row, cell, results[baseline], cells[baseline], self.least_cosine)
@@ -173,7 +199,7 @@ class _Plan:
             if cell.problem is None:
                 cell.call()
 
-    def _take_turns(self, cells: list[_Cell]) -> None:
+    def _take_turns(self, cells: list[_Cell], streams: int, pool: ThreadPoolExecutor) -> None:
         end = time.perf_counter() + self.seconds
         for turn in range(self.repeats):
             if turn >= 5 and time.perf_counter() > end:
@@ -181,25 +207,29 @@ class _Plan:
             shift = turn % len(cells)
             for cell in (*cells[shift:], *cells[:shift]):
                 if cell.problem is None:
-                    cell.times_ms.append(cell.call())
+                    cell.take_turn(streams, pool)
 
 
-def _summarize(cell: _Cell, batch: int, length: int) -> Measurement:
+def _summarize(cell: _Cell, streams: int, batch: int, length: int) -> Measurement:
     run = cell.run
-    row = Measurement(run.engine.name, run.threads, batch, length, load_ms=run.load_ms, problem=cell.problem)
+    row = Measurement(
+        run.engine.name, run.threads, batch, length, load_ms=run.load_ms, problem=cell.problem, streams=streams
+    )
     if cell.problem is not None:
         return row
-    p10, median, p90 = (float(q) for q in np.percentile(cell.times_ms, [10, 50, 90]))
-    return replace(row, median_ms=median, p10_ms=p10, p90_ms=p90, calls=len(cell.times_ms))
+    p10, median, p90, p99 = (float(q) for q in np.percentile(cell.times_ms, [10, 50, 90, 99]))
+    throughput = float(np.median(cell.rates)) * batch if cell.rates else None
+    calls = len(cell.times_ms)
+    return replace(row, median_ms=median, p10_ms=p10, p90_ms=p90, p99_ms=p99, calls=calls, throughput=throughput)
 
 
 def _compare(
     row: Measurement, cell: _Cell, baseline: Measurement, reference: _Cell, least_cosine: float
 ) -> Measurement:
     """Add speedup and difference against the baseline, or say why there are none."""
-    if row.median_ms is None or baseline.median_ms is None:
+    if row.samples_per_second is None or baseline.samples_per_second is None:
         return row
-    speedup = baseline.median_ms / row.median_ms
+    speedup = row.samples_per_second / baseline.samples_per_second
     if {n: np.shape(v) for n, v in cell.outputs.items()} != {n: np.shape(v) for n, v in reference.outputs.items()}:
         return replace(row, problem=f"outputs differ in name or shape from those of {baseline.engine}: not compared")
     a, b = (

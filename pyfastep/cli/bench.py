@@ -21,7 +21,7 @@ from pyfastep.errors import FastEPError
 if TYPE_CHECKING:
     from pyfastep.bench import BenchReport
 
-_LEAST_WIDTH = 120  # a narrower terminal wraps lines rather than losing figures
+_LEAST_WIDTH = 140  # a narrower terminal wraps lines rather than losing figures
 
 _Model = Annotated[Path, typer.Argument(help="The model that every --engine runs.")]
 _Models = Annotated[
@@ -34,6 +34,9 @@ _Engine = Annotated[
 _Batch = Annotated[list[str] | None, typer.Option("--batch", "-b", help="Sequences per call. (default: 1)")]
 _Length = Annotated[list[str] | None, typer.Option("--length", "-l", help="Tokens per sequence. (default: 128)")]
 _Threads = Annotated[list[str] | None, typer.Option("--threads", "-t", help="Threads per call. (default: 1)")]
+_Streams = Annotated[
+    list[str] | None, typer.Option("--streams", "-s", help="Concurrent callers of one session. (default: 1)")
+]
 _Baseline = Annotated[str | None, typer.Option(help="The row to compare with. (default: ort)")]
 _Repeats = Annotated[int, typer.Option(help="Measured calls per row.")]
 _Warmup = Annotated[int, typer.Option(help="Calls before that.")]
@@ -63,6 +66,7 @@ def bench(
     batch: _Batch = None,
     length: _Length = None,
     threads: _Threads = None,
+    streams: _Streams = None,
     baseline: _Baseline = None,
     repeats: _Repeats = 30,
     warmup: _Warmup = 3,
@@ -82,6 +86,7 @@ def bench(
         batches=_numbers("--batch", batch, "1"),
         lengths=_numbers("--length", length, "128"),
         threads=_numbers("--threads", threads, "1"),
+        streams=_numbers("--streams", streams, "1"),
         baseline=baseline,
         repeats=repeats,
         warmup=warmup,
@@ -144,7 +149,7 @@ def _print_table(report: BenchReport, console: Console) -> None:
         table.add_column(column, justify="left" if column == "engine" else "right", no_wrap=True)
     previous = None
     for row in report.measurements:
-        combination = (row.threads, row.batch, row.length)
+        combination = (row.threads, row.streams, row.batch, row.length)
         if previous not in (None, combination):
             table.add_section()
         previous = combination

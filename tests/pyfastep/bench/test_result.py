@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 
 from pyfastep.bench.result import COLUMNS, BenchReport, Measurement
 
-GOOD = Measurement("fastep", 1, 4, 128, 2.0, 1.5, 3.0, 30, 100.0, 2.5, 0.99991, 0.0123)
+GOOD = Measurement("fastep", 1, 4, 128, 2.0, 1.5, 3.0, 30, 100.0, 2.5, 0.99991, 0.0123, p99_ms=3.5)
 BAD = Measurement("other", 1, 4, 128, load_ms=1.0, problem="broken")
 REPORT = BenchReport("A CPU", "ort", (GOOD, BAD, Measurement("other", 1, 8, 128, problem="broken")))
 
@@ -18,17 +19,23 @@ def test_cells() -> None:
     assert dict(zip(COLUMNS, GOOD.cells(), strict=True)) == {
         "engine": "fastep",
         "threads": "1",
+        "streams": "1",
         "batch": "4",
         "length": "128",
         "median ms": "2.00",
         "p10 ms": "1.50",
         "p90 ms": "3.00",
+        "p99 ms": "3.50",
         "samples/s": "2000.0",
         "speedup": "2.50x",
         "cosine": "0.9999",
         "max diff": "0.0123",
     }
-    assert BAD.cells()[4:] == ["-"] * 7
+    assert BAD.cells()[5:] == ["-"] * 8
+
+
+def test_throughput_of_streams_is_as_measured() -> None:
+    assert dataclasses.replace(GOOD, streams=4, throughput=5000.0).samples_per_second == 5000.0
 
 
 def test_json_holds_everything() -> None:
@@ -53,4 +60,4 @@ def test_markdown_is_a_table_with_notes() -> None:
 
 
 def test_problems_are_told_once() -> None:
-    assert REPORT.problems == ["other: broken (threads 1, batch 4, length 128 and 1 more)"]
+    assert REPORT.problems == ["other: broken (threads 1, streams 1, batch 4, length 128 and 1 more)"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,45 @@ def test_every_engine_at_every_combination(fast_model: Path, float_model: Path) 
         assert m.cosine > 0.95
         assert (m.speedup == 1.0 and m.largest_difference == 0.0) if m.engine == "ort" else m.speedup
     assert [step[:2] for step in told] == [(i, 8) for i in range(9)]
+
+
+def test_streams_call_one_session_at_the_same_time(fast_model: Path) -> None:
+    report = benchmark(fast_model, lengths=[6], streams=[1, 3], **FEW)
+    assert [(m.engine, m.streams) for m in report.measurements] == [
+        ("fastep", 1),
+        ("ort", 1),
+        ("fastep", 3),
+        ("ort", 3),
+    ]
+    for m in report.measurements:
+        assert m.problem is None
+        assert m.p99_ms is not None
+        assert m.p90_ms is not None
+        assert m.p99_ms >= m.p90_ms
+        if m.streams == 1:
+            assert m.throughput is None
+            continue
+        assert m.calls == 3 * 3 * runner._CALLS_PER_TURN
+        assert m.throughput is not None
+        assert m.p10_ms is not None
+        assert m.throughput > 0
+        assert m.speedup
+        assert m.cosine is not None
+
+
+def test_a_stream_that_fails_is_a_problem(fast_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = itertools.count()
+
+    def call(self: Any) -> float:
+        if next(calls) > 5:
+            self.problem = "broken"
+            return 0.0
+        return 1.0
+
+    monkeypatch.setattr(runner._Cell, "call", call)
+    (row,) = benchmark(fast_model, engines=["fastep"], lengths=[4], streams=[2], **FEW).measurements
+    assert row.problem == "broken"
+    assert row.throughput is None
 
 
 def test_the_two_doors_agree_bit_for_bit(fast_model: Path) -> None:

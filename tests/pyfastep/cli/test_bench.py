@@ -36,6 +36,12 @@ def test_forms(fast_model: Path, float_model: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("| engine |")
 
 
+def test_streams(fast_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", str(fast_model), "-l", "4", "--streams", "1,2", "-e", "fastep", *FEW, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["streams"], row["throughput"] != "") for row in rows] == [("1", False), ("2", True)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
