@@ -2,6 +2,7 @@
 #   make test       build, install into .venv, run all tests             TESTS="tests/kernels -x" runs some
 #   make test-floor the tests that need no training libraries, on the oldest ONNX Runtime that is supported
 #   make demo       the whole road from a Hugging Face model to the speed table
+#   make figures    all figures that are promised, on the demo's models     FIGURES="--only speed" measures some
 #   make lint       ruff, clang-format, mypy --strict
 #   make format     let ruff and clang-format rewrite the sources
 #   make sanitize   kernel tests and fuzzer under the address and undefined-behaviour sanitizers
@@ -16,6 +17,7 @@ PYTHON ?= python3
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 TESTS ?= tests
+FIGURES ?=
 BENCH ?=
 # The sanitizers' runtime is preloaded into Python, which gcc's allows.
 SANITIZE_CXX ?= g++
@@ -34,7 +36,7 @@ CMAKE = $(BIN)/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := test
-.PHONY: test test-floor demo lint format sanitize fuzz fuzz-models bench wheel install clean distclean
+.PHONY: test test-floor demo figures lint format sanitize fuzz fuzz-models bench wheel install clean distclean
 .DELETE_ON_ERROR:
 
 $(VENV)/.tools: constraints.txt
@@ -85,6 +87,9 @@ test-floor: wheel $(FLOOR)/.stamp $(TOO_OLD)/.stamp
 # -I keeps the sources in this folder from hiding the installed package.
 demo: install
 	$(BIN)/python -I -m pyfastep.demo
+
+figures: install
+	$(BIN)/python -I -m pyfastep.demo.figures $(FIGURES)
 
 lint: $(VENV)/.dependencies
 	$(BIN)/ruff check

@@ -10,17 +10,17 @@ from pyfastep.doctor import read_cpu
 from pyfastep.errors import FastEPError
 
 
-def describe_machine() -> str:
-    """CPU, cores and versions; also which tier FastEP uses, where it is there."""
+def describe_machine(note: str = "threads stop spinning after each call") -> str:
+    """CPU with its instruction sets, cores and versions; also which tier FastEP uses, where it is there."""
     cpu = read_cpu()
     parts = [
-        f"{cpu.model}, {cpu.cores} cores ({cpu.cpus} usable CPUs)",
+        f"{cpu.model} ({', '.join(cpu.instruction_sets)}), {cpu.cores} cores ({cpu.cpus} usable CPUs)",
         f"ONNX Runtime {_ep.import_onnxruntime().__version__}",
         f"FastEP {pyfastep.__version__}{_tier()}",
         f"Python {platform.python_version()}",
-        "threads stop spinning after each call",
+        note,
     ]
-    return "; ".join(parts)
+    return "; ".join(part for part in parts if part)
 
 
 def _tier() -> str:

@@ -31,7 +31,7 @@ def run(
     if not console.is_terminal:
         console = Console(width=_LOG_WIDTH)
     start = time.perf_counter()
-    _be_quiet_and_offline()
+    be_quiet_and_offline()
     from pyfastep.demo.report import print_results, write_results
     from pyfastep.demo.steps import STEPS, run_demo
 
@@ -50,7 +50,7 @@ def run(
     console.print(f"\n{time.perf_counter() - start:.0f} s; {files[0]}, {files[1]}", markup=False, highlight=False)
 
 
-def _be_quiet_and_offline() -> None:
+def be_quiet_and_offline() -> None:
     """The tools' progress bars and warnings would bury the demo's own; nothing is fetched."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TOKENIZERS_PARALLELISM="false")
     warnings.simplefilter("ignore")
