@@ -76,7 +76,7 @@ build/runtime-%/.stamp: constraints.txt $(VENV)/.tools
 # 1.24 does (the two files on attention, which run function bodies on shapes of that kind).
 test-floor: wheel $(FLOOR)/.stamp $(TOO_OLD)/.stamp
 	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q -c $(FLOOR)/constraints.txt \
-	  "$$(echo $(WHEEL_FOLDER)/*.whl)[quantize]" hypothesis pytest pytest-xdist
+	  "$$(echo $(WHEEL_FOLDER)/*.whl)[profile,quantize]" hypothesis pytest pytest-xdist
 	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q --force-reinstall --no-deps $(WHEEL_FOLDER)/*.whl
 	FASTEP_OLD_PYTHON=$(abspath $(TOO_OLD))/bin/python $(FLOOR)/bin/pytest -n 2 --dist loadfile \
 	  tests/ops tests/passes tests/pyfastep --ignore tests/pyfastep/compress --ignore tests/pyfastep/demo \

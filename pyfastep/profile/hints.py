@@ -103,11 +103,13 @@ def _is_shape(product: Product, kind: str) -> bool:
 def _wrong_orientation(pruned: Sequence[_Linear]) -> Iterator[str]:
     """Blocks along the inputs: 4x1 looks like this if it was cut from the transposed weight of an ONNX MatMul."""
     found = [item for item in pruned if _is_shape(item[1], "1x4") and not _is_blocked(item[1])]
-    gain = max((_turned_gain(product) for _, product in found), default=1.0)
-    if gain > _WORTH:
+    if not found:
+        return
+    tall, square = (max(_gain_as(product, kernel) for _, product in found) for kernel in ("4x1", "4x4"))
+    if max(tall, square) > _WORTH:
         yield (
             f"{_named(found)}: the weights are in blocks of 1 output x 4 inputs (1x4); blocks of 4 outputs x 1 input "
-            f"(4x1 on torch's [out, in] weight) would run up to {gain:.1f}x as fast: cut them the other way"
+            f"(4x1 on torch's [out, in] weight) would run {tall:.1f}x as fast, 4x4 {square:.1f}x: cut the other way"
         )
 
 
@@ -115,9 +117,9 @@ def _is_blocked(product: Product) -> bool:
     return _is_shape(product, "4x1") or _is_shape(product, "4x4")
 
 
-def _turned_gain(product: Product) -> float:
-    """Times faster with as many weights in 4x1, by the prediction at the nearest density."""
-    predicted = {density: cycles for (kernel, density), cycles in product.predictions.items() if kernel == "4x1"}
+def _gain_as(product: Product, kernel: str) -> float:
+    """Times faster with as many weights in blocks of another shape, by the prediction at the nearest density."""
+    predicted = {density: cycles for (name, density), cycles in product.predictions.items() if name == kernel}
     if not predicted:
         return 1.0
     return product.cycles / predicted[min(predicted, key=lambda density: abs(density - product.density))]

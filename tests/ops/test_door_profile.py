@@ -135,6 +135,24 @@ def test_durations_add_up(fastep_library: Path, tmp_path: Path) -> None:
     assert 1e8 < profile["read_bytes_per_second"] < 1e13
 
 
+def test_the_peak_of_every_tier(fastep_library: Path, tmp_path: Path) -> None:
+    """Wider instructions do more; no kernel does more than the peak, give or take the clock's changes."""
+    graph, outputs = encoder(FEATURES, "", layers=1)
+    feeds = encoder_feeds(16, 64)
+    peaks = []
+    for tier in doors.devices(fastep_library)[0].ep_metadata["tiers_supported"].split(","):
+        profile = profile_runs(
+            fastep_library, tmp_path / f"{tier}.json", graph, outputs, [feeds], max_tier=tier, threads="1"
+        )
+        assert profile["tier"] == tier
+        peaks.append(profile["peak_macs_per_second"])
+        for step in only(only(profile["subgraphs"])["shapes"])["steps"]:
+            if tier != "scalar" and step["macs"] > 0:
+                assert step["macs"] / (step["min_ns"] / 1e9) < 2 * peaks[-1]
+    assert peaks[0] == 0, "scalar has no instruction for products"
+    assert all(peak > 1e9 for peak in peaks[1:])
+
+
 def test_many_runs_keep_the_last(fastep_library: Path, tmp_path: Path) -> None:
     case = doors.make_case("QLinear_relu_u8_sparse", 40, 24)
     path = tmp_path / "p.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def test_max_tier(fast_model: Path) -> None:
 def test_a_node_that_is_left(half_model: Path) -> None:
     report = pyfastep.profile(half_model, length=4, runs=2)
     check_sum(report)
-    assert any("FastEP leaves 1 of" in hint for hint in report.hints)
+    assert any(re.search("FastEP leaves (1|some) of", hint) for hint in report.hints)
     assert report.steps
 
 
