@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyfastep.profile import GroupProfile, ProfileReport, StepProfile
 
 _MUCH, _TOP_TYPES = 0.02, 8  # other nodes are told apart from this part of a run on, so many types of them
-_LEAST_WIDTH = 120  # a narrower terminal wraps lines rather than losing figures
+LEAST_WIDTH = 132  # a narrower terminal wraps lines rather than losing figures
 
 _Model = Annotated[Path, typer.Argument(help="Converted model.")]
 _Batch = Annotated[int, typer.Option("--batch", "-b", help="Sequences per run.")]
@@ -66,7 +66,7 @@ def profile(
             progress.update(task, completed=done, total=total, description="running")
 
         report = run(model, batch=batch, length=length, threads=threads, runs=runs, max_tier=max_tier, progress=show)
-    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, _LEAST_WIDTH))
+    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, LEAST_WIDTH))
     print_report(report, console, top=top, what_if=what_if)
     if json is not None:
         json.write_text(report.to_json() + "\n", encoding="utf-8")
@@ -99,7 +99,7 @@ def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
 
 
 def _layers(report: ProfileReport) -> Table:
-    figures = ("ms", "of run", "GMAC/s", "of peak", "limit ms", "zeros", "kernels")
+    figures = ("ms", "of run", "least ms", "GMAC/s", "of peak", "limit ms", "zeros", "kernels")
     table = _table(shlex.join(["fastep", *sys.argv[1:]]), ("layer",), figures)
     for layer in report.layers:
         table.add_row(layer.name, *_figures(report, layer), _zeros(layer), ", ".join(layer.kernels))
@@ -116,6 +116,7 @@ def _figures(report: ProfileReport, part: GroupProfile | StepProfile) -> tuple[s
     return (
         f"{part.ms:.3f}",
         f"{part.ms / report.run_ms:.1%}",
+        f"{part.least_ms:.3f}",
         "" if rate is None else f"{rate:.0f}",
         "" if of_peak is None else f"{of_peak:.0%}",
         f"{part.limit_ms:.3f}" if part.limit_ms else "",
@@ -123,7 +124,7 @@ def _figures(report: ProfileReport, part: GroupProfile | StepProfile) -> tuple[s
 
 
 def _families(report: ProfileReport) -> Table:
-    figures = ("ms", "of run", "GMAC/s", "of peak", "limit ms", "as if dense", "steps")
+    figures = ("ms", "of run", "least ms", "GMAC/s", "of peak", "limit ms", "as if dense", "steps")
     table = _table("by op", ("family",), figures)
     for family in report.families:
         dense = f"{family.dense_macs / family.ms / 1e6:.0f}" if family.macs and family.ms else ""
@@ -140,12 +141,12 @@ def _families(report: ProfileReport) -> Table:
             for kind, own in report.other_types[:_TOP_TYPES]:
                 table.add_row(f"  {kind}", f"{own:.3f}", f"{own / report.run_ms:.1%}")
     table.add_section()
-    table.add_row("session.run", f"{report.run_ms:.3f}", "100.0%", "", "", f"{report.limit_ms:.3f}", style="bold")
+    table.add_row("session.run", f"{report.run_ms:.3f}", "100.0%", "", "", "", f"{report.limit_ms:.3f}", style="bold")
     return table
 
 
 def _steps(report: ProfileReport, top: int) -> Table:
-    figures = ("ms", "of run", "of peak", "N x K", "zeros", "done", "kernel", "gain")
+    figures = ("ms", "least ms", "of peak", "N x K", "zeros", "done", "kernel", "gain")
     table = _table(f"slowest {min(top, len(report.steps))} of {len(report.steps)} steps", ("step",), figures)
     for step in sorted(report.steps, key=lambda step: -step.ms)[:top]:
         more = f" +{len(step.nodes) - 1}" if len(step.nodes) > 1 else ""
@@ -153,8 +154,8 @@ def _steps(report: ProfileReport, top: int) -> Table:
         if step.kernel:
             shape, zeros = f"{step.n} x {step.k}", f"{1 - step.density:.0%}"
             weights = (shape, zeros, f"{step.work_density:.0%}", step.kernel, f"{step.gain:.1f}x")
-        ms, share, _, of_peak, _ = _figures(report, step)
-        table.add_row(short_name(step.nodes[0]) + more, ms, share, of_peak, *weights)
+        ms, _, least, _, of_peak, _ = _figures(report, step)
+        table.add_row(short_name(step.nodes[0]) + more, ms, least, of_peak, *weights)
     return table
 
 

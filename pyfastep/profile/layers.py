@@ -10,7 +10,7 @@ from pyfastep.profile.recording import RecordedStep
 EMBEDDINGS, HEAD, MODEL = "embeddings", "head", "model"
 PROJECTIONS, OUTPUT, UP, DOWN, LINEAR = "linear q k v", "linear out", "linear up", "linear down", "linear"
 
-_TRANSFERS = ("import", "export", "copy")
+_TRANSFERS = ("import", "export", "copy", "repack")
 _FAMILIES = {"sum": "norm", **dict.fromkeys(_TRANSFERS, "transfer")}
 _NUMBER = re.compile(r"_?\d+")  # encoder.layer.3, encoder/layer_._3
 _NUMBERED = re.compile(r"[A-Za-z_]+_\d+")  # encoder/layer_3

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+import pyfastep
 from pyfastep.cli import main
+from pyfastep.cli.profile import LEAST_WIDTH, print_report
 
 pytestmark = pytest.mark.usefixtures("fastep_library")
 FEW = ["--runs", "3", "--length", "5"]
@@ -20,6 +25,22 @@ def test_tables(fast_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert part in printed
     assert "1 x 5 tokens, 1 thread, tier" in printed
     assert "…" not in printed, "nothing is cut off"
+
+
+def test_long_names_fit(fast_model: Path) -> None:
+    """Real models: names of many parts, thousands of inputs, times of many digits."""
+    report = pyfastep.profile(fast_model, length=5, runs=1)
+    steps = tuple(
+        replace(step, nodes=(f"/bert/encoder/layer.{i}/attention/output/dense/MatMul", "x", "y"), ms=1234.5, macs=1e12)
+        for i, step in enumerate(report.steps)
+    )
+    steps = tuple(replace(step, n=12288, k=12288, kernel="dense") for step in steps)
+    console = Console(file=io.StringIO(), width=LEAST_WIDTH)
+    print_report(replace(report, steps=steps), console, top=3, what_if=True)
+    printed = console.file.getvalue()
+    assert "12288 x 12288" in printed
+    assert "1234.500" in printed
+    assert "…" not in printed
 
 
 def test_files(fast_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

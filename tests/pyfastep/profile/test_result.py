@@ -18,7 +18,7 @@ def test_groups_add_up(report: Callable[..., Any]) -> None:
     parts = sum(layer.ms for layer in found.layers) + found.between_ms + found.other_ms + found.overhead_ms
     assert parts == found.run_ms
     up = found.families[0]
-    assert (up.macs, up.dense_macs, up.limit_ms) == (4e6, 16e6, 2.0)
+    assert (up.macs, up.dense_macs, up.limit_ms, up.least_ms) == (4e6, 16e6, 2.0, 3.0)
     assert up.kernels == ("4x4", "dense")
     assert up.density == pytest.approx((0.25 + 1) / 2)
     assert found.families[1].density is None
