@@ -17,6 +17,7 @@ from .infer_shapes import InferShapesPass
 from .keep_sums_float import KeepSumsFloatPass
 from .move_scales import MoveScalesPass
 from .ops import DOMAIN
+from .prove_padding import PaddingMode, ProvePaddingPass
 from .raise_opset import RaiseOpsetPass
 from .remove_unused import RemoveUnusedPass
 from .report import ConversionReport, EncoderReport, KernelChoice, PassReport, describe_layers
@@ -28,12 +29,13 @@ from .verify_qlinear import VerifyQLinearPass
 _BEYOND_LINEARS = (FuseEmbedLayerNormPass, FuseSkipLayerNormPass, FuseAttentionPass)
 
 
-def build_pipeline(exact: bool = False, encoder: bool = False) -> list[CountingPass]:
+def build_pipeline(exact: bool = False, encoder: bool = False, padding: PaddingMode = "auto") -> list[CountingPass]:
     """The passes, in order.
 
     Args:
         exact: whether every rounding of the source is kept.
         encoder: whether attention, LayerNorm and embeddings are fused too.
+        padding: whether the library leaves out right padding, as `prove_padding` says.
     """
     drops_roundings = encoder and not exact
     # In this order: attention proves sizes through fused normalizations and embeddings.
@@ -50,13 +52,19 @@ def build_pipeline(exact: bool = False, encoder: bool = False) -> list[CountingP
         *(beyond_linears if encoder else []),
         StoreSparsePass(),
         RemoveUnusedPass(),
+        *([ProvePaddingPass(padding)] if encoder or padding == "skip" else []),
         AttachFunctionsPass(),
         VerifyQLinearPass(),
     ]
 
 
 def convert_model(
-    model: ir.Model, *, exact: bool = False, encoder: bool = False, choose_kernel: KernelChoice | None = None
+    model: ir.Model,
+    *,
+    exact: bool = False,
+    encoder: bool = False,
+    padding: PaddingMode = "auto",
+    choose_kernel: KernelChoice | None = None,
 ) -> ConversionReport:
     """Rewrites a quantized model in place.
 
@@ -64,13 +72,15 @@ def convert_model(
         model: any ONNX model.
         exact: keep every rounding of the source; what cannot be exact stays as it is.
         encoder: fuse attention, LayerNorm and embeddings too.
+        padding: as in `build_pipeline`.
         choose_kernel: as in `report.describe_layers`.
 
     Returns:
         What was done.
 
     Raises:
-        ConversionError: no linear of the model can be converted, or the model itself is broken.
+        ConversionError: no linear of the model can be converted, the model itself is broken, or its padding cannot be
+            skipped although `padding` asks for it.
     """
     if any(node.domain == DOMAIN for node in model.graph):
         raise ConversionError(
@@ -80,7 +90,7 @@ def convert_model(
         common.InlinePass()(model)
     counts: list[PassReport] = []
     refusals: dict[str, Refusal] = {}
-    steps = build_pipeline(exact, encoder)
+    steps = build_pipeline(exact, encoder, padding)
     for step in steps:
         _run(step, model)
         counts.append(PassReport(type(step).__name__.removesuffix("Pass"), step.count))
@@ -102,7 +112,8 @@ def _describe_encoder(graph: ir.Graph, steps: list[CountingPass]) -> EncoderRepo
     done = {node.name for node in graph if node.domain == DOMAIN}
     unfused = [refusal for name, refusal in fused.items() if name not in done]
     unproven = [refusal for step in beyond if isinstance(step, FuseAttentionPass) for refusal in step.unproven]
-    return EncoderReport({name: names.count(name) for name in sorted(set(names))}, unfused, unproven)
+    padding = next((step.padding for step in steps if isinstance(step, ProvePaddingPass)), None)
+    return EncoderReport({name: names.count(name) for name in sorted(set(names))}, unfused, unproven, padding)
 
 
 def _run(step: CountingPass, model: ir.Model) -> None:

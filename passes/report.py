@@ -13,6 +13,7 @@ from .base import Refusal
 from .fuse_qlinear import LAYER, FusedLayer, qlinear_nodes
 from .match.constants import constant
 from .ops.qlinear import WEIGHT_SHAPE, Variant
+from .prove_padding import Padding
 from .storage import Structure
 from .store_sparse import STRUCTURE
 
@@ -80,11 +81,13 @@ class EncoderReport:
         unfused: what was left alone, with the reason.
         unproven_masks: attentions that add their mask as the graph computes it, with the reason why it is not known to
             be the attention_mask alone.
+        padding: whether right padding is left out, and why; None without attention.
     """
 
     fused: dict[str, int]
     unfused: list[Refusal]
     unproven_masks: list[Refusal]
+    padding: Padding | None = None
 
     def lines(self) -> list[str]:
         """Plain text: a line per op, a line for each that was left alone."""
@@ -93,6 +96,7 @@ class EncoderReport:
             f"beyond the linears: {fused or 'nothing fused'}",
             *(f"  {entry.node}: left alone, {entry.reason}" for entry in self.unfused),
             *(f"  {entry.node}: mask added as it is, {entry.reason}" for entry in self.unproven_masks),
+            *([f"padding: {self.padding.text}"] if self.padding is not None else []),
         ]
 
 

@@ -15,7 +15,8 @@ from typing import NamedTuple, TypeVar
 
 DOMAIN = "fastep"
 
-_MODEL_GRAPH = 7
+_MODEL_GRAPH, _MODEL_METADATA = 7, 14
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 6, 11
@@ -49,6 +50,11 @@ def table_rows(model: str | os.PathLike[str] | bytes, ids: str) -> int | None:
     return _scan(model, lambda data: _find_table_rows(data, ids), None)
 
 
+def metadata(model: str | os.PathLike[str] | bytes, key: str) -> str | None:
+    """An entry of the model's metadata; `None` where there is none of this key."""
+    return _scan(model, lambda data: _find_metadata(data).get(key), None)
+
+
 def _scan(model: str | os.PathLike[str] | bytes, find: Callable[[memoryview], _Result], default: _Result) -> _Result:
     try:
         if isinstance(model, bytes):
@@ -66,6 +72,14 @@ def _scan(model: str | os.PathLike[str] | bytes, find: Callable[[memoryview], _R
 def _find_fastep_nodes(data: memoryview) -> list[FastepNode]:
     nodes = [node for graph in _fields(data, 0, len(data), _MODEL_GRAPH) for node in _nodes(data, graph)]
     return [FastepNode(node.name or node.outputs[0], node.op_type) for node in nodes if node.domain == DOMAIN]
+
+
+def _find_metadata(data: memoryview) -> dict[str, str]:
+    entries = {}
+    for entry in _fields(data, 0, len(data), _MODEL_METADATA):
+        parts = {part.number: _text(data, part) for part in _fields(data, entry.start, entry.end)}
+        entries[parts.get(_ENTRY_KEY, "")] = parts.get(_ENTRY_VALUE, "")
+    return entries
 
 
 def _find_table_rows(data: memoryview, ids: str) -> int | None:

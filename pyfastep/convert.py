@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
+    from pyfastep.passes.prove_padding import PaddingMode
     from pyfastep.passes.report import ConversionReport, KernelChoice
 
 
@@ -21,6 +22,7 @@ def convert(
     *,
     exact: bool = False,
     encoder: bool = True,
+    padding: PaddingMode = "auto",
     external_data: bool = False,
     verify: bool = False,
     choose_kernel: KernelChoice | None = None,
@@ -37,6 +39,10 @@ def convert(
             activation, which only add a rounding, are dropped.
         encoder: also fuse attention, LayerNorm and embeddings, so that whole runs of layers become one compiled plan.
             False: linears only. Exact conversion leaves attention alone.
+        padding: whether tokens that the attention mask marks as right padding are left out, unless a session's option
+            says otherwise. `auto`: if it is proven that no output of the model shows them; the report says what was
+            found. `skip`: you declare that nothing reads them; where an output shows them, it has zeros there, which
+            can win an argmax. `compute`: no.
         external_data: put the tensors into `<output>.data`. Always done above 2 GB.
         verify: also run source and result on random inputs on stock ONNX Runtime and report the largest difference.
         choose_kernel: asks the library which kernel a node will get; by default estimated from the zeros of its weight.
@@ -47,7 +53,7 @@ def convert(
     Raises:
         ModelFileError: a file is missing, truncated, no model, or cannot be written.
         ConversionError: nothing can be converted, or the model is broken (NaN scales, dimensions that do not fit, an
-            unusable opset).
+            unusable opset), or `padding` is `skip` and attention does not allow it.
         VerificationError: the result is not what it should be.
     """
     from pyfastep.passes import model_file
@@ -58,7 +64,7 @@ def convert(
     if output is not None:
         _refuse_own_files(graph_model, Path(output))
     before = _file_bytes(graph_model)
-    report = convert_model(graph_model, exact=exact, encoder=encoder, choose_kernel=choose_kernel)
+    report = convert_model(graph_model, exact=exact, encoder=encoder, padding=padding, choose_kernel=choose_kernel)
     report.file_bytes_before = before
     if verify:
         from pyfastep._comparison import largest_difference

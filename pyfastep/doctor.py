@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pyfastep
 from pyfastep import _ep
-from pyfastep._model_scan import FastepNode, fastep_nodes
+from pyfastep._model_scan import FastepNode, fastep_nodes, metadata
 from pyfastep.errors import FastEPError
 
+_PADDING_KEY = "fastep.padding"  # written by pyfastep.passes.prove_padding, which needs the package onnx
 _CPU_FLAGS = ("avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "amx_int8")
 _LOG_LEVELS = ("error", "warning", "info", "debug")
 
@@ -82,10 +83,11 @@ class NodeDiagnosis:
 
 @dataclass(frozen=True)
 class ModelDiagnosis:
-    """How a model would run."""
+    """How a model would run; `padding`: what it says about right padding, `None` if nothing."""
 
     path: str
     nodes: tuple[NodeDiagnosis, ...]
+    padding: str | None = None
 
     @property
     def taken(self) -> int:
@@ -248,7 +250,7 @@ def _look_at_model(path: Path, problems: list[Problem]) -> ModelDiagnosis:
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"the process ended with {done.returncode}"]
         raise FastEPError(f"the model cannot be opened: {last[0]}", node=str(path))
-    diagnosis = ModelDiagnosis(str(path), _read_log(done.stderr, nodes))
+    diagnosis = ModelDiagnosis(str(path), _read_log(done.stderr, nodes), metadata(path, _PADDING_KEY))
     if not nodes:
         problems.append(
             Problem("the model has no fastep nodes: FastEP has nothing to do", "fastep convert MODEL -o FAST", False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -23,6 +23,13 @@ _Output = Annotated[
 ]
 _Exact = Annotated[bool, typer.Option("--exact", help="Keep every rounding of the source model.")]
 _Encoder = Annotated[bool, typer.Option("--encoder/--no-encoder", help="Fuse attention, LayerNorm and embeddings too.")]
+_Padding = Annotated[
+    Literal["auto", "skip", "compute"],
+    typer.Option(
+        "--padding",
+        help="Right padding of the attention mask: left out where no output is proven to show it, always, or never.",
+    ),
+]
 _ExternalData = Annotated[bool, typer.Option("--external-data", help="Put the tensors into <output>.data.")]
 _Verify = Annotated[
     bool, typer.Option("--verify", help="Run source and result on random inputs on stock ONNX Runtime and compare.")
@@ -35,6 +42,7 @@ def convert(
     output: _Output = None,
     exact: _Exact = False,
     encoder: _Encoder = True,
+    padding: _Padding = "auto",
     external_data: _ExternalData = False,
     verify: _Verify = False,
     as_json: _Json = False,
@@ -42,7 +50,15 @@ def convert(
     """Rewrite a quantized model into fastep nodes; pruned weights are stored sparse."""
     from pyfastep.convert import convert as run
 
-    report = run(model, output, exact=exact, encoder=encoder, external_data=external_data, verify=verify)
+    report = run(
+        model,
+        output,
+        exact=exact,
+        encoder=encoder,
+        padding=padding,
+        external_data=external_data,
+        verify=verify,
+    )
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:

@@ -65,6 +65,8 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
 
 def _print_model(model: ModelDiagnosis, console: Console) -> None:
     console.print(Text(f"\n{model.path}: FastEP runs {model.taken} of {len(model.nodes)} fastep nodes", "bold"))
+    if model.padding:
+        console.print(Text(f"padding: {model.padding}"))
     if not model.nodes:
         return
     table = Table("node", "op", "run by", "kernel, or reason")
