@@ -18,7 +18,18 @@ from pyfastep.passes.prove_padding import METADATA_KEY, NOT_SHARED, PaddingMode,
 
 from .encoders import encoder_model
 from .models import Array, run, to_ir
-from .padding_heads import FEATURES, HIDES, MAY_BE_NAN, SHOWS, Head, HeadBuilder, all_tokens, first_token, head_model, second_token
+from .padding_heads import (
+    FEATURES,
+    HIDES,
+    MAY_BE_NAN,
+    SHOWS,
+    Head,
+    HeadBuilder,
+    all_tokens,
+    first_token,
+    head_model,
+    second_token,
+)
 
 SHAPES = [(1, 1), (1, 5), (3, 4), (2, 7), (4, 4)]
 

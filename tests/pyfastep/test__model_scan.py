@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pyfastep._model_scan import FastepNode, fastep_nodes, table_rows
+from pyfastep._model_scan import FastepNode, fastep_nodes, metadata, table_rows
 
 
 def test_finds_the_nodes_that_onnx_finds(fast_model: Path) -> None:
@@ -94,3 +94,14 @@ def test_rows_of_a_quantized_embedding_table() -> None:
         ],
     )
     assert table_rows(helper.make_model(graph).SerializeToString(), "ids") == 11
+
+
+def test_metadata() -> None:
+    model = branching_model()
+    model.metadata_props.add(key="other", value="1")
+    model.metadata_props.add(key="fastep.padding", value="skipped (proven: first token)")
+    data = model.SerializeToString()
+    assert metadata(data, "fastep.padding") == "skipped (proven: first token)"
+    assert metadata(data, "other") == "1"
+    assert metadata(data, "none") is None
+    assert metadata(b"\xff" * 9, "other") is None

@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import pyfastep
+from pyfastep.passes.prove_padding import PaddingMode
 
 FEATURES = 8
 
@@ -74,3 +75,21 @@ def test_command_line(block_model: Path, option: str, fused: bool) -> None:
     assert ("beyond the linears: 1 SkipLayerNorm_f32" in plain) == fused
     as_json = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
     assert (json.loads(as_json)["encoder"] is not None) == fused
+
+
+@pytest.mark.parametrize("padding", ["auto", "compute"])
+def test_padding_without_attention(block_model: Path, padding: PaddingMode) -> None:
+    report = pyfastep.convert(block_model, padding=padding)
+    assert report.encoder is not None
+    assert report.encoder.padding is None
+    assert "padding" not in report.to_text()
+
+
+def test_padding_that_cannot_be_skipped(block_model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.onnx"
+    code = "import sys; from pyfastep.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "convert", str(block_model), "-o", str(output), "--padding", "skip"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: model: padding cannot be skipped: no attention is fused")
+    assert not output.exists()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 
 from pyfastep.cli import main
 from pyfastep.doctor import read_cpu
+from pyfastep.passes.prove_padding import METADATA_KEY
 
 pytestmark = pytest.mark.usefixtures("fastep_library")
 
@@ -25,6 +27,16 @@ def test_it_prints_every_node_of_a_model(half_model: Path, capsys: pytest.Captur
     text = capsys.readouterr().out
     assert "FastEP runs" in text
     assert "remedy" in text
+
+
+def test_it_prints_what_the_model_says_about_padding(
+    fast_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(fast_model)
+    model.metadata_props.add(key=METADATA_KEY, value="skipped (proven: first token)")
+    onnx.save(model, tmp_path / "marked.onnx")
+    assert main(["doctor", str(tmp_path / "marked.onnx")]) == 0
+    assert "\npadding: skipped (proven: first token)\n" in capsys.readouterr().out
 
 
 def test_json(fast_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
