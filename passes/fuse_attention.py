@@ -18,7 +18,8 @@ from .match.heads import Operand
 from .match.key_mask import Scores, prove_key_mask
 from .match.quantizers import Scale, quantizers_of, scale_of
 from .ops import DOMAIN
-from .ops.qattention import HEAD_SIZE, HEAD_SIZE_MULTIPLE, NUM_HEADS, SCALE, MaskKind, OutputType, Variant
+from .ops.attention import HEAD_SIZE, NUM_HEADS, SCALE, MaskKind, OutputType
+from .ops.qattention import Variant
 
 EXACT = "exact conversion keeps the rounding of the normalized probabilities, QAttention rounds them unnormalized"
 
@@ -59,8 +60,6 @@ class FuseAttentionPass(CountingPass):
             found = match_attention(node) if is_op(node, "Softmax") and node.graph is not None else None
             if found is None:
                 continue
-            if isinstance(found, Attention) and found.q.head_size % HEAD_SIZE_MULTIPLE:
-                found = f"heads of {found.q.head_size} features, expected a multiple of {HEAD_SIZE_MULTIPLE}"
             if isinstance(found, Attention) and self._exact:
                 found = EXACT
             mask = self._mask_of(model, found) if isinstance(found, Attention) else found

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "ops/embed_layer_norm.h"
+#include "ops/fattention.h"
 #include "ops/qattention.h"
 #include "ops/qlinear.h"
 #include "ops/skip_layer_norm.h"
@@ -19,6 +20,7 @@ struct Family {
 constexpr Family kFamilies[] = {
     {"QLinear", AddQLinearVariants},
     {"QAttention", AddQAttentionVariants},
+    {"FAttention", AddFAttentionVariants},
     {"SkipLayerNorm", AddSkipLayerNormVariants},
     {"EmbedLayerNorm", AddEmbedLayerNormVariants},
 };

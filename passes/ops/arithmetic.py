@@ -87,12 +87,15 @@ def _coarse_gelu(x: FloatArray, tail: tuple[float, ...], clamp: float) -> FloatA
 def _gelu(x: FloatArray, tail: tuple[float, ...]) -> FloatArray:
     a = np.minimum(np.abs(x), np.float32(_CLAMP))
     r = np.maximum(_horner(tail, a), np.float32(_LOWEST_EXPONENT))
-    shifted = r + np.float32(_ROUND_TO_INT)
-    e = _horner(_EXP2, r - (shifted - np.float32(_ROUND_TO_INT)))
-    p = (e.view(np.uint32) + (shifted.view(np.uint32) << np.uint32(23))).view(
-        np.float32
-    )  # the integer goes into the exponent
-    return fma(-a, p, np.maximum(x, np.float32(0)))
+    return fma(-a, exp2(r), np.maximum(x, np.float32(0)))
+
+
+def exp2(x: FloatArray) -> FloatArray:
+    """2^x for x in [-127, 127], bit for bit as the kernels compute it (`FineExp2` of ep/kernels/generic/exp2.h)."""
+    shifted = np.asarray(x + np.float32(_ROUND_TO_INT), np.float32)
+    e = _horner(_EXP2, x - (shifted - np.float32(_ROUND_TO_INT)))
+    exponent = shifted.view(np.uint32) << np.uint32(23)
+    return (e.view(np.uint32) + exponent).view(np.float32)
 
 
 def _horner(coefficients: tuple[float, ...], x: FloatArray) -> FloatArray:

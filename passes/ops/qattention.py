@@ -6,33 +6,32 @@ Schema, numpy reference and function body of the op; `docs/op-contract-encoder.m
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from . import DOMAIN
 from .arithmetic import FloatArray, fma
+from .attention import (
+    HIDDEN,
+    LOG2_E,
+    SCALE,
+    Array,
+    AttentionVariant,
+    add_bias,
+    add_heads,
+    add_result,
+    make_function,
+    round_to,
+    split_heads,
+)
 from .body import Body
 
-Array = npt.NDArray[Any]
-OutputType = Literal["f32", "u8", "s8"]
-MaskKind = Literal["", "mask", "bias"]
-
-NUM_HEADS, HEAD_SIZE, SCALE = "num_heads", "head_size", "scale"
-SKIP_PADDING = "skip_padding"
-"""Not 0: no output of the model shows what is computed at right padding of the raw mask."""
-HEAD_SIZE_MULTIPLE = 4
-
-_NAME = re.compile(r"QAttention_(?P<y_type>f32|u8|s8)(?:_(?P<mask>mask|bias))?")
-_TYPES: dict[str, type[np.integer[Any]]] = {"u8": np.uint8, "s8": np.int8}
 _LARGEST = 255  # of the rounded probabilities
 _LOG2_LARGEST = np.float32(7.9943534)
 _LOWEST_EXPONENT = np.float32(-2)  # 255 exp(..) is rounded to 0 from here on
-_HIDDEN = np.float32(-1e30)  # a bias below hides the key
 # 2^f for |f| <= 1/2, lowest coefficient first, as in ep/kernels/generic/exp2.h, where the method is explained.
 _EXP2 = (0.99992806, 0.69326097, 0.24261113, 0.05517167)
 
@@ -41,47 +40,18 @@ EXP2_ERROR_BOUND = 7.6e-5
 
 
 @dataclasses.dataclass(frozen=True)
-class Variant:
-    """What the name of a QAttention says.
+class Variant(AttentionVariant):
+    """What the name of a QAttention says."""
 
-    Attributes:
-        y_type: element type of y.
-        mask: `mask` (the raw `[B, S]`), `bias` (added to the scores) or empty.
-    """
-
-    y_type: OutputType
-    mask: MaskKind
-
-    @property
-    def name(self) -> str:
-        """The op name, `QAttention_{f32|{q}}[_mask|_bias]`."""
-        return f"QAttention_{self.y_type}" + (f"_{self.mask}" if self.mask else "")
-
-    @classmethod
-    def parse(cls, name: str) -> Variant | None:
-        """Reads an op name; None if it is not one of QAttention."""
-        match = _NAME.fullmatch(name)
-        if match is None:
-            return None
-        return cls(cast(OutputType, match["y_type"]), cast(MaskKind, match["mask"] or ""))
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs, in order."""
-        scales = tuple(f"{operand}_{part}" for operand in "qkv" for part in ("scale", "zero_point"))
-        mask = ("mask",) if self.mask else ()
-        output = () if self.y_type == "f32" else ("y_scale", "y_zero_point")
-        return ("q", "k", "v", *scales, *mask, *output)
-
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """Names of the attributes."""
-        return (NUM_HEADS, HEAD_SIZE, SCALE)
+    family: ClassVar[str] = "QAttention"
+    parameters: ClassVar[tuple[str, ...]] = tuple(
+        f"{operand}_{part}" for operand in "qkv" for part in ("scale", "zero_point")
+    )
 
 
 def all_variants() -> list[Variant]:
     """Every variant that the contract knows."""
-    return [Variant(y_type, mask) for y_type in ("f32", "u8", "s8") for mask in ("", "mask", "bias")]
+    return Variant.all()
 
 
 def reference(variant: Variant, inputs: Mapping[str, Array], num_heads: int, scale: float) -> Array:
@@ -105,10 +75,7 @@ def reference(variant: Variant, inputs: Mapping[str, Array], num_heads: int, sca
     per_row = np.where(total == 0, np.float32(0), factor / np.maximum(total, 1).astype(np.float32))
     zero_point = inputs["y_zero_point"] if variant.y_type != "f32" else 0
     y = fma(acc.astype(np.float32), per_row, np.float32(zero_point)).swapaxes(1, 2).reshape(inputs["q"].shape)
-    if variant.y_type == "f32":
-        return np.asarray(y)
-    info = np.iinfo(_TYPES[variant.y_type])
-    return np.asarray(np.clip(np.rint(y), info.min, info.max).astype(info.dtype))
+    return np.asarray(y) if variant.y_type == "f32" else round_to(y, variant.y_type)
 
 
 def probabilities(variant: Variant, inputs: Mapping[str, Array], num_heads: int, scale: float) -> npt.NDArray[np.int64]:
@@ -116,15 +83,14 @@ def probabilities(variant: Variant, inputs: Mapping[str, Array], num_heads: int,
     q = split_heads(inputs["q"].astype(np.int64) - int(inputs["q_zero_point"]), num_heads)
     k = split_heads(inputs["k"].astype(np.int64) - (128 if inputs["k"].dtype == np.uint8 else 0), num_heads)
     s = q @ k.swapaxes(-1, -2)
-    log2_e = np.float64(1.4426950408889634)
     c = np.float32(
-        np.float64(inputs["q_scale"]) * np.float64(inputs["k_scale"]) * np.float64(np.float32(scale)) * log2_e
+        np.float64(inputs["q_scale"]) * np.float64(inputs["k_scale"]) * np.float64(np.float32(scale)) * LOG2_E
     )
     visible = np.ones((1, 1, 1, 1), bool)
     if variant.mask == "bias":
         with np.errstate(over="ignore", invalid="ignore"):  # a bias may be -inf
-            t = fma(s.astype(np.float32), c, inputs["mask"] * np.float32(log2_e))
-            largest = np.maximum(t.max(-1, keepdims=True), _HIDDEN)
+            t = fma(s.astype(np.float32), c, inputs["mask"] * np.float32(LOG2_E))
+            largest = np.maximum(t.max(-1, keepdims=True), HIDDEN)
             x = (t - largest) + _LOG2_LARGEST
     else:
         if variant.mask:
@@ -133,12 +99,6 @@ def probabilities(variant: Variant, inputs: Mapping[str, Array], num_heads: int,
         x = fma((s - largest_visible).astype(np.float32), c, _LOG2_LARGEST)
     e = np.rint(_exp2(np.clip(x, _LOWEST_EXPONENT, _LOG2_LARGEST)))
     return np.where(visible, e, 0).astype(np.int64)
-
-
-def split_heads(x: Array, num_heads: int) -> Array:
-    """`[B, S, H]` to `[B, h, S, d]`."""
-    batch, length, features = x.shape
-    return np.asarray(x.reshape(batch, length, num_heads, features // num_heads).swapaxes(1, 2))
 
 
 def _exp2(x: FloatArray) -> FloatArray:
@@ -153,56 +113,17 @@ def _exp2(x: FloatArray) -> FloatArray:
 def build_function(variant: Variant, opset: int) -> onnx.FunctionProto:
     """The body of a variant in plain ONNX, in the model's own opset, at least 17."""
     body = Body(opset)
-    _add_heads(body)
+    add_heads(body)
     body.add("MatMulInteger", ["q_heads", "k_heads", "q_zero_point", "k_zero_point"], "products")
     body.add("Mul", ["q_scale", "k_scale"], "qk_scale")
     body.add("Mul", ["qk_scale", body.attribute("scale_value", SCALE, "value_float")], "factor")
     scores = body.add("DequantizeLinear", ["products", "factor"], "scores")
     if variant.mask:
-        scores = body.add("Add", [scores, _add_bias(body, variant.mask)], "masked")
+        scores = body.add("Add", [scores, add_bias(body, variant.mask)], "masked")
     _add_probabilities(body, scores)
     _add_sums(body, bool(variant.mask))
-    y = "mean"
-    if variant.y_type != "f32":
-        y = body.add("QuantizeLinear", [y, "y_scale", "y_zero_point"], "quantized")
-    body.add("Transpose", [y], "by_token", perm=[0, 2, 1, 3])
-    body.add("Reshape", ["by_token", body.ints("flat_shape", [0, 0, -1])], "y")
-    return onnx.helper.make_function(
-        DOMAIN,
-        variant.name,
-        list(variant.inputs),
-        ["y"],
-        body.nodes,
-        [onnx.helper.make_opsetid("", opset)],
-        attributes=list(variant.attributes),
-        attribute_protos=[onnx.helper.make_attribute(SKIP_PADDING, 0)] if variant.mask == "mask" else [],
-    )
-
-
-def _add_heads(body: Body) -> None:
-    """`[B, S, H]` to `[B, h, S, d]`, and k to `[B, h, d, S]`."""
-    one = body.ints("one", [1])
-    sizes = [
-        body.add("Reshape", [body.attribute(f"{name}_value", name, "value_int"), one], f"{name}_1d")
-        for name in (NUM_HEADS, HEAD_SIZE)
-    ]
-    shape = body.add("Concat", [body.ints("kept", [0, 0]), *sizes], "heads_shape", axis=0)
-    for operand in "qkv":
-        body.add("Reshape", [operand, shape], f"{operand}_split")
-        permutation = [0, 2, 3, 1] if operand == "k" else [0, 2, 1, 3]
-        body.add("Transpose", [f"{operand}_split"], f"{operand}_heads", perm=permutation)
-
-
-def _add_bias(body: Body, mask: MaskKind) -> str:
-    """What is added to the scores; the largest value for each query goes to `best_bias`."""
-    bias = "mask"
-    if mask == "mask":
-        body.add("Cast", ["mask"], "visible", to=onnx.TensorProto.BOOL)
-        lowest = body.scalar("lowest", float(np.finfo(np.float32).min))
-        body.add("Where", ["visible", body.scalar("nothing", 0.0), lowest], "by_key")
-        bias = body.add("Unsqueeze", ["by_key", body.ints("head_and_query", [1, 2])], "bias")
-    body.reduce("ReduceMax", bias, -1, "best_bias")
-    return bias
+    add_result(body, variant.y_type, "mean")
+    return make_function(variant, body, opset)
 
 
 def _add_probabilities(body: Body, scores: str) -> None:
@@ -229,6 +150,6 @@ def _add_sums(body: Body, is_masked: bool) -> None:
     body.add("Cast", ["total"], "total_float", to=onnx.TensorProto.FLOAT)
     factor = body.add("Div", ["v_scale", "total_float"], "v_factor")
     if is_masked:
-        body.add("Greater", ["best_bias", body.scalar("hidden", float(_HIDDEN))], "sees_a_key")
+        body.add("Greater", ["best_bias", body.scalar("hidden", float(HIDDEN))], "sees_a_key")
         factor = body.add("Where", ["sees_a_key", factor, body.scalar("none", 0.0)], "seen_factor")
     body.add("Mul", ["weighted_float", factor], "mean")

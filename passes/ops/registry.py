@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import onnx
 
-from . import embed_layer_norm, qattention, qlinear, skip_layer_norm
+from . import embed_layer_norm, fattention, qattention, qlinear, skip_layer_norm
 
 
 class OpVariant(Protocol):
@@ -37,7 +37,7 @@ class FoundOp:
     build_function: Callable[[int], onnx.FunctionProto]
 
 
-OPS: tuple[Any, ...] = (qlinear, qattention, skip_layer_norm, embed_layer_norm)
+OPS: tuple[Any, ...] = (qlinear, qattention, fattention, skip_layer_norm, embed_layer_norm)
 """The modules of the ops; each has `Variant`, `all_variants`, `reference` and `build_function`."""
 
 

@@ -105,35 +105,46 @@ def embed_case(form: str, with_types: bool, quant: bool) -> Case:
     return Case(name, {**inputs, **constants}, {"epsilon": 1e-5}, outputs, body, feeds, wanted(z, spec))
 
 
-def attention_case(y_type: str, hiding: str, types: tuple[str, str, str] = ("u8", "s8", "u8")) -> Case:
+def attention_case(
+    y_type: str, hiding: str, types: tuple[str, str, str] = ("u8", "s8", "u8"), heads: tuple[int, int] = (3, 12)
+) -> Case:
+    """QAttention, or FAttention if the types of q, k and v are f32; heads: how many, of which size."""
     rng = np.random.default_rng(3)
-    q, k, v = (Quantization(t, 0.025, 3 if t == "s8" else 121) for t in types)
+    is_float = types[0] == "f32"
+    q, k, v = (Quantization() if is_float else Quantization(t, 0.025, 3 if t == "s8" else 121) for t in types)
     y = Quantization(y_type, 0.01, {"u8": 120, "s8": -3, "f32": 0}[y_type])
-    spec = AttentionSpec(3, 0.3, q, k, v, y)
+    spec = AttentionSpec(heads[0], 0.3, q, k, v, y)
     feeds: dict[str, Array] = {}
     inputs: dict[str, Array | None] = dict.fromkeys("qkv")
     for name, by in zip("qkv", (q, k, v), strict=True):
-        low = 0 if by.type == "u8" else -128
-        feeds[name] = rng.integers(low, low + 256, (4, 11, 36)).astype(NUMPY_TYPES[by.type])
-        inputs[f"{name}_scale"] = np.array(by.scale, np.float32)
-        inputs[f"{name}_zero_point"] = np.array(by.zero_point, NUMPY_TYPES[by.type])
+        feeds[name] = operand(rng, (4, 11, heads[0] * heads[1]), by.type)
+        if not is_float:
+            inputs[f"{name}_scale"] = np.array(by.scale, np.float32)
+            inputs[f"{name}_zero_point"] = np.array(by.zero_point, NUMPY_TYPES[by.type])
     mask = bias = None
     if hiding == "_mask":
         mask = (np.arange(11) < np.array([11, 4, 0, 7])[:, None]).astype(np.int64)
     if hiding == "_bias":
-        bias = rng.normal(0, 2, (1, 3, 11, 11)).astype(np.float32)
+        bias = rng.normal(0, 2, (1, heads[0], 11, 11)).astype(np.float32)
     if hiding:
         inputs["mask"] = None
         feeds["mask"] = mask if mask is not None else np.asarray(bias)
     if y_type != "f32":
-        inputs |= {
-            "y_scale": np.array(y.scale, np.float32),
-            "y_zero_point": np.array(y.zero_point, NUMPY_TYPES[y_type]),
-        }
-    attributes = {"num_heads": 3, "head_size": 12, "scale": 0.3}
-    expected = oracle.attention(feeds["q"], feeds["k"], feeds["v"], spec, mask, bias)
-    name = f"QAttention_{y_type}{hiding}"
+        inputs["y_scale"] = np.array(y.scale, np.float32)
+        inputs["y_zero_point"] = np.array(y.zero_point, NUMPY_TYPES[y_type])
+    attributes = {"num_heads": heads[0], "head_size": heads[1], "scale": 0.3}
+    attend = oracle.float_attention if is_float else oracle.attention
+    expected = attend(feeds["q"], feeds["k"], feeds["v"], spec, mask, bias)
+    name = f"{'F' if is_float else 'Q'}Attention_{y_type}{hiding}"
     return Case(name, inputs, attributes, [y_type], decoys("q", [y_type]), feeds, [expected])
+
+
+def operand(rng: np.random.Generator, shape: tuple[int, ...], element: str) -> Array:
+    """Random values that use the range of their type."""
+    if element == "f32":
+        return rng.normal(0, 1, shape).astype(np.float32)
+    low = 0 if element == "u8" else -128
+    return np.asarray(rng.integers(low, low + 256, shape).astype(NUMPY_TYPES[element]))
 
 
 def open_case(library: Path, case: Case, door: Door) -> onnxruntime.InferenceSession:

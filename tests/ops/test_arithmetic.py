@@ -49,13 +49,13 @@ def header_array(text: str, name: str) -> list[np.float32]:
 
 
 def test_constants_are_those_of_the_kernels(repository: Path) -> None:
-    text = (repository / "ep/kernels/generic/gelu.h").read_text()
+    text = "".join((repository / "ep/kernels/generic" / name).read_text() for name in ("gelu.h", "exp2.h"))
     for name, ours in (
         ("kGeluErfTail", "_TAIL_ERF"),
         ("kGeluTanhTail", "_TAIL_TANH"),
         ("kCoarseGeluErf", "_COARSE_ERF"),
         ("kCoarseGeluTanh", "_COARSE_TANH"),
-        ("kExp2", "_EXP2"),
+        ("kFineExp2Fit", "_EXP2"),
     ):
         assert header_array(text, name) == [np.float32(c) for c in getattr(arithmetic, ours)]
     for name, ours in (

@@ -32,7 +32,7 @@ def test_metadata_of_the_device(fastep_library: Path) -> None:
     assert device.ep_vendor == "FastEP"
     metadata = dict(device.ep_metadata)
     built, supported = metadata["tiers_built"].split(","), metadata["tiers_supported"].split(",")
-    assert metadata["ops"].split(",") == ["QLinear", "QAttention", "SkipLayerNorm", "EmbedLayerNorm"]
+    assert metadata["ops"].split(",") == ["QLinear", "QAttention", "FAttention", "SkipLayerNorm", "EmbedLayerNorm"]
     assert metadata["options"] == ",".join(f"{key}={value}" for key, value in OPTIONS.items())
     assert metadata["tier"] == supported[-1]
     assert supported == [tier for tier in TIERS if tier in supported], "from the worst to the best"

@@ -21,13 +21,23 @@ import onnx
 import pytest
 
 from pyfastep.passes.ops import qattention
-from pyfastep.passes.ops.qattention import EXP2_ERROR_BOUND, SKIP_PADDING, Variant, split_heads
+from pyfastep.passes.ops.attention import SKIP_PADDING, split_heads
+from pyfastep.passes.ops.qattention import EXP2_ERROR_BOUND, Variant
 
 from .contract_models import EVALUATOR_OPSET, TYPES, UNIT, Array, one_node, run_evaluator, run_runtime
 
 UNSURE = 255 * EXP2_ERROR_BOUND + 0.01
 VARIANTS = qattention.all_variants()
-SHAPES = [(1, 1, 1, 4), (2, 5, 3, 8), (1, 16, 2, 32), (3, 17, 1, 12), (1, 33, 5, 4)]  # B, S, h, d
+SHAPES = [
+    (1, 1, 1, 4),
+    (2, 5, 3, 8),
+    (1, 16, 2, 32),
+    (3, 17, 1, 12),
+    (1, 33, 5, 4),
+    (2, 7, 12, 6),
+    (1, 9, 1, 25),
+    (1, 5, 3, 1),
+]  # B, S, h, d
 
 Inputs = dict[str, Any]
 
@@ -132,7 +142,7 @@ def test_names_are_distinct() -> None:
 
 def test_the_document_lists_attributes_and_inputs(repository: Path) -> None:
     text = (repository / "docs/op-contract-encoder.md").read_text()
-    section = text[text.index("## QAttention") : text.index("## The compiled plan")]
+    section = text[text.index("## QAttention") : text.index("## FAttention")]
     named = set(re.findall(r"`([a-z_]+)`", section))
     assert {"q", "k", "v", "mask", "y_scale", "y_zero_point", *VARIANTS[0].attributes, SKIP_PADDING} <= named
 

@@ -30,6 +30,12 @@ def test_element_types(fastep_library: Path, door: Door, types: tuple[str, str, 
     check(fastep_library, attention_case("u8", "_mask", types), door)
 
 
+@pytest.mark.parametrize("heads", [(1, 25), (5, 6), (12, 3)], ids=str)
+@pytest.mark.parametrize("y_type", ["u8", "f32"])
+def test_any_heads(fastep_library: Path, door: Door, heads: tuple[int, int], y_type: str) -> None:
+    check(fastep_library, attention_case(y_type, "_mask", heads=heads), door)
+
+
 def test_the_decoys_are_wrong() -> None:
     check_decoy(attention_case("u8", "_mask"))
 
@@ -37,7 +43,7 @@ def test_the_decoys_are_wrong() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"head_size": 18, "num_heads": 2}, "head_size.*multiples of 4.*found 18"),
+        ({"head_size": 0}, "head_size.*integer from 1.*found 0"),
         ({"num_heads": 0}, "num_heads.*integer from 1.*found 0"),
         ({"scale": -1.0}, "scale.*float > 0.*found -1"),
     ],

@@ -243,13 +243,6 @@ def test_what_is_no_attention_of_ours(source: onnx.ModelProto, reason: str) -> N
     assert "Softmax" in op_types(model)
 
 
-def test_head_sizes_must_be_multiples_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyfastep.passes.fuse_attention.HEAD_SIZE_MULTIPLE", 16)
-    _, report = convert(encoder_model())
-    assert report.encoder is not None
-    assert [entry.reason for entry in report.encoder.unfused] == ["heads of 8 features, expected a multiple of 16"]
-
-
 def test_a_plain_softmax_is_no_attention() -> None:
     source = encoder_model(mask="")
     node_named(source, "y").CopyFrom(onnx.helper.make_node("Softmax", ["finished_y"], ["y"], name="y", axis=-1))
