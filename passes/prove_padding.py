@@ -14,7 +14,7 @@ from .match.constants import is_constant, is_default_domain, is_op
 from .match.dims import rank_of
 from .match.padded import ByToken, Content, Lost, State, differs
 from .ops import DOMAIN
-from .ops.qattention import SKIP_PADDING
+from .ops.attention import SKIP_PADDING
 from .ops.registry import find_op
 
 PaddingMode = Literal["auto", "skip", "compute"]

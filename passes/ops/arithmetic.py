@@ -95,7 +95,7 @@ def exp2(x: FloatArray) -> FloatArray:
     shifted = np.asarray(x + np.float32(_ROUND_TO_INT), np.float32)
     e = _horner(_EXP2, x - (shifted - np.float32(_ROUND_TO_INT)))
     exponent = shifted.view(np.uint32) << np.uint32(23)
-    return (e.view(np.uint32) + exponent).view(np.float32)
+    return np.asarray((e.view(np.uint32) + exponent).view(np.float32))
 
 
 def _horner(coefficients: tuple[float, ...], x: FloatArray) -> FloatArray:
