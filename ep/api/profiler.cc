@@ -15,17 +15,10 @@
 namespace fastep {
 namespace {
 
-// The clock of a shared machine changes, so its peak is measured among the Runs, now and then.
+// The clock of a shared machine changes, so its peak is measured among the Runs, now and then; the best counts.
 constexpr int64_t kRunsPerPeak = 16;
-constexpr size_t kMostPeaks = 256;
 // At least: smaller buffers stay in the second cache, where the weights of a whole model do not.
 constexpr int64_t kLeastReadBytes = 8 << 20;
-
-double Median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 int64_t WeightBytes(const SessionProfile& profile) {
   int64_t bytes = 0;
@@ -80,8 +73,7 @@ void Profiler::Add(size_t subgraph, const RunRecord& record, int64_t nanoseconds
 }
 
 void Profiler::MeasureMachine() {
-  if (peaks_.size() < kMostPeaks) peaks_.push_back(MeasurePeak(profile_.tier));
-  profile_.peak_macs_per_second = Median(peaks_);
+  profile_.peak_macs_per_second = std::max(profile_.peak_macs_per_second, MeasurePeak(profile_.tier));
   if (profile_.read_bytes_per_second > 0) return;
   profile_.read_bytes_per_second =
       MeasureReadRate(static_cast<size_t>(std::max(kLeastReadBytes, WeightBytes(profile_))));

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
-#include <vector>
 
 #include "api/profile_json.h"
 #include "ops/op.h"
@@ -40,7 +39,6 @@ class Profiler {
   std::string path_;
   std::mutex mutex_;
   SessionProfile profile_;
-  std::vector<double> peaks_;  // products per second
   int64_t runs_ = 0;
 };
 
