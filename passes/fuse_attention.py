@@ -1,4 +1,4 @@
-"""Fuses multi-head attention between quantized products into QAttention."""
+"""Fuses multi-head attention: into QAttention if both of its products are quantized, else into FAttention."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .match.dims import rank_of
 from .match.heads import Operand
 from .match.key_mask import Scores, prove_key_mask
 from .match.quantizers import Scale, quantizers_of, scale_of
-from .ops import DOMAIN
-from .ops.attention import HEAD_SIZE, NUM_HEADS, SCALE, MaskKind, OutputType
-from .ops.qattention import Variant
+from .ops import DOMAIN, fattention, qattention
+from .ops.attention import HEAD_SIZE, NUM_HEADS, SCALE, AttentionVariant, MaskKind, OutputType
 
+FLOAT_EXACT = "exact conversion keeps the roundings inside of the attention, FAttention has none"
 EXACT = "exact conversion keeps the rounding of the normalized probabilities, QAttention rounds them unnormalized"
 
 _RANK = 4  # of scores and whatever is added to them
@@ -29,21 +29,24 @@ _HIDDEN = np.float32(np.finfo(np.float32).min)
 
 @dataclasses.dataclass(frozen=True)
 class _Mask:
-    """The mask input of a QAttention."""
+    """The mask input of an attention."""
 
     kind: MaskKind
     value: ir.Value | None = None
 
 
 class FuseAttentionPass(CountingPass):
-    """Every attention whose products are quantized becomes a QAttention; `refusals` has the others.
+    """Every attention becomes a QAttention or, if one of its products is not quantized, an FAttention.
 
-    Q of q, k and v moves up to the linears: through heads and constant factors, by which its scale is divided.
+    QAttention: Q of q, k and v moves up to the linears, through heads and constant factors, by which its scale is
+    divided. FAttention: Q and DQ of q, k and v only round and are dropped, the linears give floats; those that clamp at
+    zero stay in front. `refusals` has what is neither.
 
     Args:
-        exact: whether every rounding of the source is kept; then nothing is fused.
+        exact: whether every rounding of the source is kept; then only attention without quantizers inside is fused.
 
     Attributes:
+        in_float: every FAttention, and which of its products are not quantized.
         unproven: for every attention whose mask is added as it is, why it is not known to be the attention_mask.
     """
 
@@ -52,21 +55,24 @@ class FuseAttentionPass(CountingPass):
         self._exact = exact
         self._proofs: dict[tuple[ir.Value, str, int], ir.Value | str] = {}
         self.unproven: list[Refusal] = []
+        self.in_float: list[Refusal] = []
 
     def rewrite(self, model: ir.Model) -> int:
         """Fuses all in the main graph."""
-        self._proofs, self.unproven, count = {}, [], 0
+        self._proofs, self.unproven, self.in_float, count = {}, [], [], 0
         for node in list(model.graph):
             found = match_attention(node) if is_op(node, "Softmax") and node.graph is not None else None
             if found is None:
                 continue
-            if isinstance(found, Attention) and self._exact:
-                found = EXACT
+            if isinstance(found, Attention) and self._exact and (found.roundings or not found.float_reason):
+                found = FLOAT_EXACT if found.float_reason else EXACT
             mask = self._mask_of(model, found) if isinstance(found, Attention) else found
             if isinstance(found, str) or isinstance(mask, str):
                 self.refusals.append(Refusal(node.name or "", str(mask)))
                 continue
-            _fuse(model.graph, found, mask)
+            _fuse(model.graph, found, mask, self._exact)
+            if found.float_reason:
+                self.in_float.append(Refusal(node.name or "", found.float_reason))
             count += 1
         return count
 
@@ -151,15 +157,21 @@ def _float_term(before: ir.Node, term: MaskTerm, index: int) -> ir.Value:
     return value
 
 
-def _fuse(graph: ir.Graph, found: Attention, mask: _Mask) -> None:
+def _fuse(graph: ir.Graph, found: Attention, mask: _Mask, exact: bool) -> None:
     last = found.y.producer()
     assert last is not None  # the merged heads
     name = found.node.name or ""
     y_type = "f32" if found.y_scale is None else {"u1": "u8", "i1": "s8"}[found.y_scale.zero_point.dtype.str[1:]]
-    variant = Variant(cast(OutputType, y_type), mask.kind)
     operands = {"q": found.q, "k": found.k, "v": found.v}
-    sources = [_quantized(graph, last, f"{name}/{key}", operand) for key, operand in operands.items()]
-    scales = {key: operand.scale for key, operand in operands.items()}
+    kinds: tuple[OutputType, MaskKind] = (cast(OutputType, y_type), mask.kind)
+    if found.float_reason:
+        variant: AttentionVariant = fattention.Variant(*kinds)
+        sources = [_as_float(graph, last, f"{name}/{key}", operand, exact) for key, operand in operands.items()]
+        scales = {}
+    else:
+        variant = qattention.Variant(*kinds)
+        sources = [_quantized(graph, last, f"{name}/{key}", operand) for key, operand in operands.items()]
+        scales = {key: operand.scale for key, operand in operands.items() if operand.scale is not None}
     ends = {} if found.y_scale is None else {"y": found.y_scale}
     inputs = [*sources, *_parameters(graph, name, scales), *([mask.value] if mask.value is not None else [])]
     attributes: dict[str, Any] = {NUM_HEADS: found.q.heads, HEAD_SIZE: found.q.head_size}
@@ -177,8 +189,10 @@ def _fuse(graph: ir.Graph, found: Attention, mask: _Mask) -> None:
     )
     graph.insert_before(last, fused)
     _take_over(found, output)
-    for source in sources:
+    for source in sources if not found.float_reason else ():
         _fold_quantizer(graph, source)
+    for source in sources if found.float_reason and not exact else ():
+        _unfold_quantizer(graph, source)
 
 
 def _parameters(graph: ir.Graph, name: str, scales: dict[str, Scale]) -> list[ir.Value]:
@@ -191,12 +205,26 @@ def _parameters(graph: ir.Graph, name: str, scales: dict[str, Scale]) -> list[ir
 
 def _quantized(graph: ir.Graph, before: ir.Node, name: str, operand: Operand) -> ir.Value:
     """The operand as a quantized value."""
+    assert operand.scale is not None  # of an attention whose products are quantized
     if operand.is_quantized:
         return operand.source
     dtype = ir.DataType.from_numpy(operand.scale.zero_point.dtype)
     parameters = _parameters(graph, name, {"y": operand.scale})
     inputs = [operand.source, *parameters]
     return insert(before, "QuantizeLinear", inputs, name=f"{name}_quantize", like=operand.source, dtype=dtype)
+
+
+def _as_float(graph: ir.Graph, before: ir.Node, name: str, operand: Operand, exact: bool) -> ir.Value:
+    """The operand as a float value; what clamps at zero still does."""
+    is_float = operand.split.dtype in (None, ir.DataType.FLOAT)
+    clamps = operand.scale is not None and operand.roundings > 0 and operand.scale.is_one_sided
+    if is_float and (exact or not clamps or operand.is_quantized):
+        return operand.split
+    quantized = _quantized(graph, before, name, operand)
+    parameters = _parameters(graph, name, {"x": cast(Scale, operand.scale)})
+    inputs = [quantized, *parameters]
+    dtype = ir.DataType.FLOAT
+    return insert(before, "DequantizeLinear", inputs, name=f"{name}_dequantize", like=operand.split, dtype=dtype)
 
 
 def _take_over(found: Attention, result: ir.Value) -> None:
@@ -242,3 +270,30 @@ def _fold_quantizer(graph: ir.Graph, quantized: ir.Value) -> None:
     for use in [use for use in y.uses() if is_op(use.node, "Shape")]:
         use.node.replace_input_with(use.idx, result)
     remove_dead([quantizer])
+
+
+def _unfold_quantizer(graph: ir.Graph, value: ir.Value) -> None:
+    """QLinear with quantized output -> DQ becomes a QLinear_f32, if nothing reads the quantized values as such."""
+    dequantizer = value.producer()
+    y = dequantizer.inputs[0] if dequantizer is not None and is_op(dequantizer, "DequantizeLinear") else None
+    linear = y.producer() if y is not None else None
+    found = [variant for node, variant in qlinear_nodes(graph) if node is linear]
+    if dequantizer is None or y is None or linear is None or not found or y.is_graph_output():
+        return
+    scale = scale_of(dequantizer)
+    readers = {use.node: None for use in y.uses() if not is_op(use.node, "Shape")}
+    clamps = isinstance(scale, str) or (scale.is_one_sided and found[0].activation != "relu")
+    if clamps or not all(is_op(reader, "DequantizeLinear") and scale_of(reader) == scale for reader in readers):
+        return
+    variant = dataclasses.replace(found[0], y_type="f32")
+    result = ir.Value(name=f"{linear.name}/y", shape=y.shape)
+    set_type(result, ir.DataType.FLOAT)
+    inputs = linear.inputs[: len(variant.inputs)]
+    unfolded = ir.Node(DOMAIN, variant.name, inputs, linear.attributes.values(), outputs=[result], name=linear.name)
+    unfolded.meta.update(linear.meta)
+    graph.insert_before(linear, unfolded)
+    for reader in readers:
+        replace(reader.outputs[0], result)
+    for use in [use for use in y.uses() if is_op(use.node, "Shape")]:
+        use.node.replace_input_with(use.idx, result)
+    remove_dead([*readers, linear])

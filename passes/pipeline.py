@@ -111,9 +111,11 @@ def _describe_encoder(graph: ir.Graph, steps: list[CountingPass]) -> EncoderRepo
     fused = {refusal.node: refusal for step in beyond for refusal in step.refusals}
     done = {node.name for node in graph if node.domain == DOMAIN}
     unfused = [refusal for name, refusal in fused.items() if name not in done]
-    unproven = [refusal for step in beyond if isinstance(step, FuseAttentionPass) for refusal in step.unproven]
+    attentions = [step for step in beyond if isinstance(step, FuseAttentionPass)]
+    unproven = [refusal for step in attentions for refusal in step.unproven]
+    in_float = [entry for step in attentions for entry in step.in_float]
     padding = next((step.padding for step in steps if isinstance(step, ProvePaddingPass)), None)
-    return EncoderReport({name: names.count(name) for name in sorted(set(names))}, unfused, unproven, padding)
+    return EncoderReport({name: names.count(name) for name in sorted(set(names))}, unfused, unproven, padding, in_float)
 
 
 def _run(step: CountingPass, model: ir.Model) -> None:

@@ -82,12 +82,14 @@ class EncoderReport:
         unproven_masks: attentions that add their mask as the graph computes it, with the reason why it is not known to
             be the attention_mask alone.
         padding: whether right padding is left out, and why; None without attention.
+        in_float: attentions that run in float (FAttention), with the reason why they are not quantized.
     """
 
     fused: dict[str, int]
     unfused: list[Refusal]
     unproven_masks: list[Refusal]
     padding: Padding | None = None
+    in_float: list[Refusal] = dataclasses.field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Plain text: a line per op, a line for each that was left alone."""
@@ -95,6 +97,7 @@ class EncoderReport:
         return [
             f"beyond the linears: {fused or 'nothing fused'}",
             *(f"  {entry.node}: left alone, {entry.reason}" for entry in self.unfused),
+            *(f"  {entry.node}: attention in float (FAttention), {entry.reason}" for entry in self.in_float),
             *(f"  {entry.node}: mask added as it is, {entry.reason}" for entry in self.unproven_masks),
             *([f"padding: {self.padding.text}"] if self.padding is not None else []),
         ]

@@ -1,4 +1,4 @@
-"""Attention between quantized products: from the heads of q, k and v to the merged heads of the result."""
+"""Attention, its products quantized or not: from the heads of q, k and v to the merged heads of the result."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ class Attention:
         terms: the masks.
         y: the result `[B, S, H]`: float, or quantized already.
         y_scale: of the quantized result; None if y is needed as float.
+        float_reason: which of the products are not quantized; empty if both are.
+        roundings: quantizers between the operands and y that a float form drops.
     """
 
     node: ir.Node
@@ -51,6 +53,8 @@ class Attention:
     terms: tuple[MaskTerm, ...]
     y: ir.Value
     y_scale: Scale | None
+    float_reason: str
+    roundings: int
 
 
 def match_attention(softmax: ir.Node) -> Attention | str | None:
@@ -90,23 +94,38 @@ def _match(softmax: ir.Node, scores: ir.Value) -> Attention:
     axis = softmax.attributes.get("axis")
     if (axis.as_int() if axis is not None else -1) not in (-1, 3):
         raise NoMatchError("Softmax does not run over the keys")
-    product, factor, terms = _walk_scores(scores)
+    product, factor, terms, score_roundings = _walk_scores(scores)
     q, k = trace_operand(product.inputs[0], BY_HEAD), trace_operand(product.inputs[1], KEYS_LAST)
-    weighted = _walk_probabilities(softmax.outputs[0])
+    weighted, rounded = _walk_probabilities(softmax.outputs[0])
     v = trace_operand(weighted.inputs[1], BY_HEAD)
     _check_sizes(q, k, v)
-    y, y_scale = _walk_result(weighted, q)
+    y, y_scale, result_roundings = _walk_result(weighted, q)
     scale = factor * q.factor * k.factor
     if v.factor != 1.0:
         raise NoMatchError("the values are multiplied by a constant after they are quantized")
     if not (math.isfinite(scale) and scale > 0):
         raise NoMatchError(f"the scores are multiplied by {scale}, expected a number above 0")
-    return Attention(softmax, product.outputs[0], q, k, v, scale, tuple(terms), y, y_scale)
+    inside = score_roundings + rounded + result_roundings + sum(operand.roundings for operand in (q, k, v))
+    reason = _float_reason(q, k, v, rounded > 0)
+    return Attention(softmax, product.outputs[0], q, k, v, scale, tuple(terms), y, y_scale, reason, inside)
 
 
-def _walk_scores(value: ir.Value | None) -> tuple[ir.Node, float, list[MaskTerm]]:
-    """From the Softmax up to the product: what multiplies the scores and what masks them."""
-    factor = 1.0
+def _float_reason(q: Operand, k: Operand, v: Operand, rounded: bool) -> str:
+    """Why an attention stays float: products whose operands are not all quantized."""
+    scores_float = q.scale is None or k.scale is None
+    sums_float = v.scale is None or not rounded
+    if scores_float and sums_float:
+        return "its products are not quantized"
+    if scores_float:
+        return "the product of q and k is not quantized"
+    if v.scale is not None:
+        return "the probabilities are not quantized" if sums_float else ""
+    return "the product of probabilities and v is not quantized"
+
+
+def _walk_scores(value: ir.Value | None) -> tuple[ir.Node, float, list[MaskTerm], int]:
+    """From the Softmax up to the product: what multiplies the scores, what masks them, how often they are rounded."""
+    factor, roundings = 1.0, 0
     terms: list[MaskTerm] = []
     for _ in range(_MAX_STEPS):
         node = value.producer() if value is not None else None
@@ -115,9 +134,10 @@ def _walk_scores(value: ir.Value | None) -> tuple[ir.Node, float, list[MaskTerm]
         if not is_op(node, "DequantizeLinear", "Identity") and _has_other_readers(value):
             raise NoMatchError("the scores are used elsewhere")
         if is_op(node, "MatMul"):
-            return node, factor, terms
+            return node, factor, terms, roundings
         if is_op(node, "QuantizeLinear", "DequantizeLinear"):
             rounding_of(node)
+            roundings += is_op(node, "QuantizeLinear")
             value = node.inputs[0]
         elif is_op(node, "Identity"):
             value = node.inputs[0]
@@ -161,8 +181,9 @@ def _check_sizes(q: Operand, k: Operand, v: Operand) -> None:
             raise NoMatchError("q, k and v are not known to have the same batch and length")
 
 
-def _walk_probabilities(value: ir.Value) -> ir.Node:
-    """From the Softmax down to the product with v."""
+def _walk_probabilities(value: ir.Value) -> tuple[ir.Node, int]:
+    """From the Softmax down to the product with v, and how often the probabilities are rounded."""
+    roundings = 0
     for _ in range(_MAX_STEPS):
         readers = {use.node: None for use in value.uses() if not is_op(use.node, "Shape")}
         guarded = _behind_nan_guard(value, list(readers))
@@ -173,9 +194,10 @@ def _walk_probabilities(value: ir.Value) -> ir.Node:
             raise NoMatchError("the probabilities are used elsewhere")
         node = next(iter(readers))
         if is_op(node, "MatMul") and node.inputs[0] is value:
-            return node
+            return node, roundings
         if not is_op(node, "QuantizeLinear", "DequantizeLinear", "Identity"):
             raise NoMatchError(f"{node.op_type} on the probabilities")
+        roundings += is_op(node, "QuantizeLinear")
         value = node.outputs[0]
     raise NoMatchError("the probabilities are not multiplied by v")
 
@@ -191,9 +213,9 @@ def _behind_nan_guard(value: ir.Value, readers: list[ir.Node]) -> ir.Value | Non
     return guard.outputs[0] if is_guard and len(test.outputs[0].uses()) == 1 else None
 
 
-def _walk_result(weighted: ir.Node, q: Operand) -> tuple[ir.Value, Scale | None]:
-    """From the product with v down to the merged heads; the scale, if the result is quantized."""
-    value, scale, axes = weighted.outputs[0], None, tuple(range(4))
+def _walk_result(weighted: ir.Node, q: Operand) -> tuple[ir.Value, Scale | None, int]:
+    """From the product with v down to the merged heads; the scale, if the result is quantized; roundings before it."""
+    value, scale, axes, roundings = weighted.outputs[0], None, tuple(range(4)), 0
     for _ in range(_MAX_STEPS):
         readers = {use.node: None for use in value.uses() if not is_op(use.node, "Shape")}
         if value.is_graph_output() or len(readers) != 1:
@@ -203,11 +225,12 @@ def _walk_result(weighted: ir.Node, q: Operand) -> tuple[ir.Value, Scale | None]
             scale = rounding_of(node)
         elif is_op(node, "DequantizeLinear"):
             scale = None
+            roundings += 1
         elif is_op(node, "Transpose") and "perm" in node.attributes:
             axes = tuple(axes[axis] for axis in node.attributes["perm"].as_ints())
         elif is_op(node, "Reshape") and axes == BY_HEAD and merges_heads(node, q):
             y = node.outputs[0]
-            return (y, scale) if scale is not None else (y, output_scale(y))
+            return y, scale if scale is not None else output_scale(y), roundings
         else:
             raise NoMatchError("the heads of the result are not merged as [B, h, S, d] -> [B, S, H]")
         value = node.outputs[0]

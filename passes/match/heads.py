@@ -28,18 +28,22 @@ class Operand:
     Attributes:
         source: quantized, or float and to be quantized with `scale`.
         is_quantized: which of the two.
-        scale: of the quantized source.
+        scale: of the quantized source; None if the product sees what was never quantized.
         factor: what the product sees is factor times the source.
         heads: h.
         head_size: d.
+        split: what is split into heads: the source, or what a DequantizeLinear makes of it.
+        roundings: quantizers between `split` and the product.
     """
 
     source: ir.Value
     is_quantized: bool
-    scale: Scale
+    scale: Scale | None
     factor: float
     heads: int
     head_size: int
+    split: ir.Value
+    roundings: int
 
 
 class NoMatchError(Exception):
@@ -119,24 +123,25 @@ def _is_swap_by_reshape(node: ir.Node) -> bool:
 
 def _as_operand(source: ir.Value, scales: list[tuple[Scale, float]], factor: float, heads: int, size: int) -> Operand:
     """Chooses the rounding that stays: the one next to the linear. The others only add theirs."""
-    if not scales:
-        raise NoMatchError("the products of attention are float (not quantized)")
-    scale, factor_behind = scales[-1]
     producer = source.producer()
-    if any(other.is_one_sided for other, _ in scales[:-1] if other != scale):
-        raise NoMatchError("a quantizer between linear and product clamps at zero")
     is_quantized = source.dtype in (ir.DataType.UINT8, ir.DataType.INT8)
     if not is_quantized and source.dtype is not None and source.dtype != ir.DataType.FLOAT:
         raise NoMatchError(f"q, k or v is {source.dtype.name.lower()}")
-    if producer is not None and is_op(producer, "DequantizeLinear") and not is_quantized:
-        own = scale_of(producer)
-        if isinstance(own, Scale) and producer.inputs[0] is not None:
-            return Operand(producer.inputs[0], True, own, factor, heads, size)
+    own = scale_of(producer) if producer is not None and is_op(producer, "DequantizeLinear") else None
+    if not scales:
+        return Operand(source, False, None, factor, heads, size, source, 0)
+    scale, factor_behind = scales[-1]
+    if any(other.is_one_sided for other, _ in scales[:-1] if other != scale):
+        raise NoMatchError("a quantizer between linear and product clamps at zero")
+    roundings = len(scales) // 2
+    if isinstance(own, Scale) and not is_quantized and producer is not None and producer.inputs[0] is not None:
+        return Operand(producer.inputs[0], True, own, factor, heads, size, source, roundings)
     ahead = factor / factor_behind
     if not (math.isfinite(ahead) and ahead > 0):
         raise NoMatchError(f"q, k or v is multiplied by {ahead}, expected a number above 0")
     step = Scale(np.asarray(np.float64(scale.scale) / ahead, np.float32), scale.zero_point)
-    return Operand(source, is_quantized, step if ahead != 1.0 else scale, factor, heads, size)
+    kept = step if ahead != 1.0 else scale
+    return Operand(source, is_quantized, kept, factor, heads, size, source, roundings)
 
 
 def _split_heads(node: ir.Node) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""QAttention takes the place of attention in every spelling, and of nothing else."""
+"""QAttention or FAttention take the place of attention in every spelling, and of nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from pyfastep.passes.fuse_attention import EXACT, FuseAttentionPass
+from pyfastep.passes.fuse_attention import EXACT, FLOAT_EXACT, FuseAttentionPass
 from pyfastep.passes.pipeline import convert_model
 from pyfastep.passes.report import ConversionReport
 
@@ -27,7 +27,7 @@ def convert(source: onnx.ModelProto, exact: bool = False) -> tuple[ir.Model, Con
 
 
 def attention_of(model: ir.Model) -> ir.Node:
-    (node,) = [node for node in model.graph if node.op_type.startswith("QAttention_")]
+    (node,) = [node for node in model.graph if node.op_type.split("_")[0] in ("QAttention", "FAttention")]
     return node
 
 
@@ -77,11 +77,102 @@ def test_scales(scale: str, products: bool) -> None:
     check_error(model, scale=scale, products=products)
 
 
-def test_float_products_are_left_alone() -> None:
-    model, report = convert(encoder_model(quantized_attention=False))
+@pytest.mark.parametrize("scale", ["on_q", "on_both", "on_scores"])
+@pytest.mark.parametrize("mask", ["", "sdpa", "where_not"])
+def test_float_products(mask: str, scale: str) -> None:
+    """The linears around give and take what attention needs; nothing of it is left outside."""
+    form: dict[str, Any] = {"mask": mask, "scale": scale, "quantized_attention": False}
+    model, report = convert(encoder_model(**form))
     assert report.encoder is not None
-    assert [entry.reason for entry in report.encoder.unfused] == ["the products of attention are float (not quantized)"]
-    assert "Softmax" in op_types(model)
+    assert [entry.reason for entry in report.encoder.in_float] == ["its products are not quantized"]
+    assert "attention in float (FAttention), its products are not quantized" in report.to_text()
+    node = attention_of(model)
+    assert node.op_type == ("FAttention_u8_mask" if mask else "FAttention_u8")
+    assert [value.producer().op_type for value in node.inputs[:3]] == ["QLinear_f32"] * 3  # type: ignore[union-attr]
+    assert not {"Softmax", "MatMul", "Where", "Transpose", "DequantizeLinear"} & set(op_types(model))
+    source = encoder_model(**form)
+    for seed in range(4):
+        feeds = feeds_of(source, 4, 4 + seed, seed)
+        keep = feeds.get("attention_mask", np.ones((4, 4 + seed))) == 1
+        a, b = (run(x, feeds)[0][keep] for x in (source, model))
+        assert cosine(a, b) > 0.9998  # the sums before LayerNorm stay float, a step more or less in the linears
+
+
+def drop_pair(model: onnx.ModelProto, quantized: str) -> None:
+    """Lets the readers of DQ(Q(x)) read x; `quantized` is the name of what Q reads."""
+    quantizer = next(n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == quantized)
+    dequantizer = next(n for n in model.graph.node if n.input[:1] == [quantizer.output[0]])
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name == dequantizer.output[0]:
+                node.input[index] = quantized
+    model.graph.node.remove(dequantizer)
+    model.graph.node.remove(quantizer)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "reason"),
+    [
+        (["softmax"], "the probabilities are not quantized"),
+        (["softmax", "v_heads"], "the product of probabilities and v is not quantized"),
+        (["q_heads", "k_heads"], "the product of q and k is not quantized"),
+        (["k_heads"], "the product of q and k is not quantized"),
+    ],
+)
+def test_one_float_product(dropped: list[str], reason: str) -> None:
+    """What is quantized is only rounded: that is dropped, and the linears become float."""
+    source = encoder_model(scale="on_scores")
+    for name in dropped:
+        drop_pair(source, name)
+    model, report = convert(source)
+    assert report.encoder is not None
+    assert [entry.reason for entry in report.encoder.in_float] == [reason]
+    node = attention_of(model)
+    assert node.op_type == "FAttention_u8_mask"
+    assert [value.producer().op_type for value in node.inputs[:3]] == ["QLinear_f32"] * 3  # type: ignore[union-attr]
+    source_error, error = errors(encoder_model(scale="on_scores", quantized=False), source, model)
+    assert error <= MAX_ERROR_RATIO * source_error
+
+
+def test_quantizers_that_clamp_stay() -> None:
+    """Of q, where they do what a ReLU did."""
+    source = encoder_model(scale="on_scores")
+    drop_pair(source, "softmax")
+    replace_constant(
+        source,
+        next(
+            t.name
+            for t in source.graph.initializer
+            if t.name.startswith("q_heads_") and t.data_type == onnx.TensorProto.UINT8
+        ),
+        0,
+    )
+    model, _ = convert(source)
+    node = attention_of(model)
+    assert [value.producer().op_type for value in node.inputs[:3]] == [  # type: ignore[union-attr]
+        "DequantizeLinear",
+        "QLinear_f32",
+        "QLinear_f32",
+    ]
+    for seed in range(4):
+        feeds = feeds_of(source, 3, 6, seed)
+        assert cosine(run(source, feeds)[0], run(model, feeds)[0]) > 0.9995
+
+
+def test_exact_conversion_of_float_products() -> None:
+    """Without quantizers inside nothing but float roundings changes; with some they stay."""
+    source = encoder_model(quantized_attention=False)
+    model, report = convert(source, exact=True)
+    assert report.encoder is not None
+    assert attention_of(model).op_type == "FAttention_u8_mask"
+    feeds = feeds_of(source)
+    a, b = run(source, feeds)[0], run(model, feeds)[0]
+    assert np.abs(a - b).mean() < 1e-3 * np.abs(a).mean()
+    half = encoder_model()
+    drop_pair(half, "softmax")
+    _, report = convert(half, exact=True)
+    assert report.encoder is not None
+    assert [entry.reason for entry in report.encoder.unfused] == [FLOAT_EXACT]
 
 
 def test_exact_conversion_leaves_attention_alone() -> None:

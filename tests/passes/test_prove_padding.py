@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from pyfastep.passes.errors import ConversionError
 from pyfastep.passes.infer_shapes import InferShapesPass
-from pyfastep.passes.ops.qattention import SKIP_PADDING
+from pyfastep.passes.ops.attention import SKIP_PADDING
 from pyfastep.passes.pipeline import convert_model
 from pyfastep.passes.prove_padding import METADATA_KEY, NOT_SHARED, PaddingMode, ProvePaddingPass
 
