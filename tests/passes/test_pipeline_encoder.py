@@ -83,10 +83,11 @@ def test_a_second_run_of_every_pass_changes_nothing(exact: bool) -> None:
 def test_the_report() -> None:
     report = convert_model(to_ir(encoder_model(quantized_attention=False)), encoder=True)
     counts = {entry.name: entry.count for entry in report.passes}
-    assert (counts["FuseEmbedLayerNorm"], counts["FuseSkipLayerNorm"], counts["FuseAttention"]) == (1, 2, 0)
+    assert (counts["FuseEmbedLayerNorm"], counts["FuseSkipLayerNorm"], counts["FuseAttention"]) == (1, 2, 1)
     text = report.to_text()
-    assert "beyond the linears: 1 EmbedLayerNorm_f32_u8, 1 SkipLayerNorm_f32, 1 SkipLayerNorm_f32_u8" in text
-    assert "softmax/Softmax: left alone, the products of attention are float (not quantized)" in text
+    fused = "1 EmbedLayerNorm_f32_u8, 1 FAttention_u8_mask, 1 SkipLayerNorm_f32, 1 SkipLayerNorm_f32_u8"
+    assert f"beyond the linears: {fused}" in text
+    assert "softmax/Softmax: attention in float (FAttention), its products are not quantized" in text
     assert json.loads(json.dumps(report.to_dict()))["encoder"]["fused"]["EmbedLayerNorm_f32_u8"] == 1
 
 
