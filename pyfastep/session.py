@@ -113,6 +113,8 @@ def _default_options(runtime: Any, threads: int | None) -> Any:
         options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
+    # It shares scalars; after it ONNX Runtime infers shapes anew, for which it copies the largest constants twice.
+    options.add_session_config_entry("optimization.disable_specified_optimizers", "ConstantSharing")
     return options
 
 

@@ -8,6 +8,7 @@
 #include "api/provider.h"
 #include "api/status.h"
 #include "core/tier.h"
+#include "ops/plan_blob.h"
 #include "ops/registry.h"
 
 namespace fastep {
@@ -84,6 +85,16 @@ Factory::Factory() : OrtEpFactory{} {
   CreateDataTransfer = [](OrtEpFactory*, OrtDataTransferImpl** transfer) noexcept -> OrtStatus* {
     *transfer = nullptr;
     return nullptr;
+  };
+  ValidateCompiledModelCompatibilityInfo = [](OrtEpFactory*, const OrtHardwareDevice* const*, size_t, const char* info,
+                                              OrtCompiledModelCompatibility* result) noexcept -> OrtStatus* {
+    return ToStatus([&] {
+      static constexpr OrtCompiledModelCompatibility kAnswers[] = {
+          OrtCompiledModelCompatibility_EP_NOT_APPLICABLE, OrtCompiledModelCompatibility_EP_SUPPORTED_OPTIMAL,
+          OrtCompiledModelCompatibility_EP_SUPPORTED_PREFER_RECOMPILATION,
+          OrtCompiledModelCompatibility_EP_UNSUPPORTED};
+      *result = kAnswers[static_cast<int>(JudgeCompatibility(info, ChooseTier()))];
+    });
   };
   IsStreamAware = [](const OrtEpFactory*) noexcept { return false; };
 }

@@ -26,8 +26,8 @@ std::optional<T> Single(Ort::ConstNode node, const std::string& attribute, OrtOp
 
 }  // namespace
 
-GraphNode::GraphNode(Ort::ConstNode node)
-    : node_(node), name_(NameOf(node)), op_type_(node.GetOperatorType()), inputs_(node.GetInputs()) {}
+GraphNode::GraphNode(Ort::ConstNode node, ExternalData* data)
+    : node_(node), name_(NameOf(node)), op_type_(node.GetOperatorType()), inputs_(node.GetInputs()), data_(data) {}
 
 InputInfo GraphNode::Input(size_t index) const {
   InputInfo info;
@@ -40,6 +40,10 @@ InputInfo GraphNode::Input(size_t index) const {
 }
 
 TensorView GraphNode::Constant(size_t index) const {
+  if (data_ != nullptr) {
+    const InputInfo info = Input(index);
+    if (std::optional<TensorView> found = data_->Find(inputs_.at(index), info.type, info.shape)) return *found;
+  }
   const OrtValue* value = nullptr;
   Ort::ThrowOnError(Api().ValueInfo_GetInitializerValue(inputs_.at(index), &value));
   if (value == nullptr) throw Error(Where() + ": input " + std::to_string(index) + ": expected a constant");

@@ -1,6 +1,7 @@
 // A node of the graph that ONNX Runtime shows to the execution provider.
 #pragma once
 
+#include "api/external_data.h"
 #include "api/ort_api.h"
 #include "ops/node_view.h"
 
@@ -8,7 +9,8 @@ namespace fastep {
 
 class GraphNode final : public NodeView {
  public:
-  explicit GraphNode(Ort::ConstNode node);
+  // `data`: where constants outside of the model are found without ONNX Runtime; may be null.
+  explicit GraphNode(Ort::ConstNode node, ExternalData* data = nullptr);
 
   const std::string& name() const override { return name_; }
   const std::string& op_type() const override { return op_type_; }
@@ -27,6 +29,7 @@ class GraphNode final : public NodeView {
   std::string name_;
   std::string op_type_;
   std::vector<Ort::ConstValueInfo> inputs_;
+  ExternalData* data_;
 };
 
 }  // namespace fastep

@@ -78,6 +78,11 @@ PartitionNode Describe(Ort::ConstNode node) {
   return described;
 }
 
+// names.size(): it is not there.
+size_t IndexOf(const std::vector<std::string>& names, const std::string& name) {
+  return static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
 TensorView FindConstant(const std::string& name, const std::vector<const NodeView*>& nodes) {
   for (const NodeView* node : nodes) {
     for (size_t i = 0; i < node->InputCount(); ++i) {
@@ -106,10 +111,12 @@ std::vector<InputSource> FindSources(const std::vector<std::string>& inputs, con
 
 }  // namespace
 
-Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger) : OrtEp{}, logger_(logger) {
+Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger)
+    : OrtEp{}, context_options_(ParseContextOptions(entries)), logger_(logger), context_writer_(context_options_) {
   try {
     options_ = ParseOptions(entries);
     tier_ = ChooseTier(options_.max_tier);
+    compatibility_ = CompatibilityInfo(tier_);
     if (!options_.profile.empty()) {
       profiler_ = std::make_shared<Profiler>(ProfilerOptions{options_.profile, tier_, options_.threads});
     }
@@ -123,16 +130,25 @@ Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger) : OrtE
     return ToStatus([&] { static_cast<Provider*>(self)->ClaimNodes(Ort::ConstGraph(graph), support); });
   };
   Compile = [](OrtEp* self, const OrtGraph** graphs, const OrtNode** fused_nodes, size_t count,
-               OrtNodeComputeInfo** infos, OrtNode**) noexcept -> OrtStatus* {
+               OrtNodeComputeInfo** infos, OrtNode** context_nodes) noexcept -> OrtStatus* {
     std::fill_n(infos, count, nullptr);
     return ToStatus([&] {
+      auto* provider = static_cast<Provider*>(self);
       std::vector<std::unique_ptr<OrtNodeComputeInfo, DeleteComputeInfo>> compiled;  // freed if a later node fails
+      std::vector<Ort::Node> contexts;
       for (size_t i = 0; i < count; ++i) {
+        OrtNode* context = nullptr;
         compiled.emplace_back(
-            static_cast<Provider*>(self)->CompileGroup(Ort::ConstGraph(graphs[i]), Ort::ConstNode(fused_nodes[i])));
+            provider->CompileGroup(Ort::ConstGraph(graphs[i]), Ort::ConstNode(fused_nodes[i]), &context));
+        contexts.emplace_back(context);
       }
+      provider->context_writer_.Commit();
       for (size_t i = 0; i < count; ++i) infos[i] = compiled[i].release();
+      for (size_t i = 0; i < count && contexts[i]; ++i) context_nodes[i] = contexts[i].release();
     });
+  };
+  GetCompiledModelCompatibilityInfo = [](OrtEp* self, const OrtGraph*) noexcept {
+    return static_cast<Provider*>(self)->compatibility_.c_str();
   };
   ReleaseNodeComputeInfos = [](OrtEp*, OrtNodeComputeInfo** infos, size_t count) noexcept {
     std::for_each_n(infos, count, DeleteComputeInfo());
@@ -151,9 +167,13 @@ void Provider::ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support)
   const bool claim_all = options_.strict || !bad_options_.empty();
   const std::vector<Ort::ConstNode> nodes = graph.GetNodes();
   std::vector<PartitionNode> described;
-  size_t total = 0, claimed = 0;
+  size_t total = 0, claimed = 0, contexts = 0;
   for (const Ort::ConstNode& node : nodes) {
     described.push_back(Describe(node));
+    if (IsContextNode(node)) {
+      described.back().claimed = true;
+      ++contexts;
+    }
     if (node.GetDomain() != kDomain) continue;
     ++total;
     const std::string reason = Refusal(node);
@@ -164,7 +184,7 @@ void Provider::ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support)
     described.back().can_join = reason.empty() && RequireOp(view, view.version()).CanJoin(view);
     ++claimed;
   }
-  if (total == 0) return;
+  if (total + contexts == 0) return;
   const std::vector<std::vector<size_t>> groups = Partition(described);
   for (const std::vector<size_t>& group : groups) {
     std::vector<const OrtNode*> members;
@@ -176,7 +196,8 @@ void Provider::ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support)
   }
   Log(logger_, LogLevel::kInfo,
       "takes " + std::to_string(claimed) + " of " + std::to_string(total) + " fastep nodes, tier " +
-          std::string(TierName(tier_)) + ", subgraphs: " + std::to_string(groups.size()));
+          std::string(TierName(tier_)) + ", subgraphs: " + std::to_string(groups.size()) +
+          (contexts == 0 ? "" : ", of them compiled before: " + std::to_string(contexts)));
 }
 
 std::string Provider::Refusal(Ort::ConstNode node) const {
@@ -200,14 +221,16 @@ void Provider::ReportRefusal(const std::string& reason) {
   }
 }
 
-OrtNodeComputeInfo* Provider::CompileGroup(Ort::ConstGraph graph, Ort::ConstNode fused) const {
+OrtNodeComputeInfo* Provider::CompileGroup(Ort::ConstGraph graph, Ort::ConstNode fused, OrtNode** context) {
   if (!bad_options_.empty()) throw Error(bad_options_);
+  ExternalData data(graph);
   std::deque<GraphNode> views;
   std::vector<const NodeView*> nodes;
   for (const Ort::ConstNode& node : graph.GetNodes()) {
+    if (IsContextNode(node)) return LoadGroup(graph, node, fused);
     const std::string reason = Refusal(node);
     if (!reason.empty()) throw Error(reason + " (or set the option strict to 0: ONNX Runtime then runs the node)");
-    nodes.push_back(&views.emplace_back(node));
+    nodes.push_back(&views.emplace_back(node, &data));
   }
   if (nodes.empty()) throw Error("expected fastep nodes to compile, found none");
   const std::string more = nodes.size() == 1 ? "" : " and " + std::to_string(nodes.size() - 1) + " more";
@@ -217,14 +240,60 @@ OrtNodeComputeInfo* Provider::CompileGroup(Ort::ConstGraph graph, Ort::ConstNode
     Log(logger_, LogLevel::kDebug, nodes[0]->Where() + more + ": nothing reads the results");
     return new ComputeInfo(PlanRunner(nullptr, {}, arenas_, options_.threads));
   }
-  const SharedPlan plan = MakeOrSharePlan(nodes, outputs, {tier_, options_.skip_padding});
+  const SharedPlan plan = context_writer_.enabled() ? CompileToContext(graph, fused, nodes, context)
+                                                    : MakeOrSharePlan(nodes, outputs, PlanOptions());
   if (nodes.size() > 1) Log(logger_, LogLevel::kInfo, nodes[0]->Where() + more + ": " + plan.plan->Summary());
   for (const NodeView* node : nodes) {
     Log(logger_, LogLevel::kDebug, node->Where() + ": " + plan.NodeSummary(node->name()));
   }
-  PlanRunner runner(plan.plan, FindSources(plan.inputs, nodes, fused), arenas_, options_.threads);
+  return MakeComputeInfo(plan, FindSources(plan.inputs, nodes, fused), fused);
+}
+
+OrtNodeComputeInfo* Provider::MakeComputeInfo(const SharedPlan& plan, std::vector<InputSource> sources,
+                                              Ort::ConstNode fused) const {
+  PlanRunner runner(plan.plan, std::move(sources), arenas_, options_.threads);
   if (profiler_ != nullptr) runner.Profile(profiler_, fused.GetName());
   return new ComputeInfo(std::move(runner));
+}
+
+SharedPlan Provider::CompileToContext(Ort::ConstGraph graph, Ort::ConstNode fused,
+                                      const std::vector<const NodeView*>& nodes, OrtNode** context) {
+  RecordedPlan recorded = RecordPlan(nodes, Names(fused.GetInputs()), Names(fused.GetOutputs()), PlanOptions());
+  *context = context_writer_.Write(graph, fused, recorded.record, tier_);
+  return {std::move(recorded.plan.plan), recorded.plan.inputs, false};
+}
+
+// A subgraph that was compiled before. Names may have changed since; the order of inputs and outputs has not.
+OrtNodeComputeInfo* Provider::LoadGroup(Ort::ConstGraph graph, Ort::ConstNode node, Ort::ConstNode fused) const {
+  const ContextContent content = ReadContext(graph, node, context_options_.model_path);
+  const std::vector<std::string> names = Names(node.GetInputs()), given = Names(fused.GetInputs());
+  std::vector<size_t> outputs;
+  for (const std::string& name : Names(fused.GetOutputs())) outputs.push_back(IndexOf(Names(node.GetOutputs()), name));
+  const LoadedPlan loaded = LoadPlan(content.source, content.partition, outputs, PlanOptions());
+  std::vector<InputSource> sources;
+  for (const std::string& name : loaded.plan.inputs) {
+    const size_t position = IndexOf(loaded.record.inputs, name);
+    const size_t index = position < names.size() ? IndexOf(given, names[position]) : given.size();
+    if (index < given.size()) {
+      sources.emplace_back(index);
+      continue;
+    }
+    const auto& constants = loaded.record.constants;
+    const auto found = std::find_if(constants.begin(), constants.end(), [&](const auto& c) { return c.name == name; });
+    if (found == constants.end()) {
+      throw Error(content.source.where + ": expected " + std::to_string(loaded.record.inputs.size()) +
+                  " inputs of the node '" + node.GetName() + "', found " + std::to_string(names.size()) +
+                  "; compile the model again: fastep compile");
+    }
+    sources.emplace_back(found->value.View());
+  }
+  const std::string more = ", compiled before for tier " + std::string(TierName(loaded.tier)) +
+                           (loaded.tier < tier_ ? " although " + std::string(TierName(tier_)) + " is there" : "");
+  Log(logger_, LogLevel::kInfo, content.partition + more + ": " + loaded.plan.plan->Summary());
+  for (const NodeRecord& record : loaded.record.nodes) {
+    Log(logger_, LogLevel::kDebug, RecordedNode(record).Where() + ": " + loaded.plan.NodeSummary(record.name) + more);
+  }
+  return MakeComputeInfo(loaded.plan, std::move(sources), fused);
 }
 
 }  // namespace fastep

@@ -1,19 +1,24 @@
 // Packed weights of one layer for one tier: the storage behind RhsView.
+//
+// Compiled models hold this storage. Whoever changes what is packed, or how, counts kPackingVersion up.
 #pragma once
 
 #include <cstdint>
 
-#include "core/aligned.h"
 #include "core/kernel_table.h"
+#include "core/shared_array.h"
 #include "core/weights.h"
 
 namespace fastep {
+
+constexpr uint32_t kPackingVersion = 1;
 
 // K is cut into blocks of whole quads; a K-block's row groups stand together, so that one pass over the rows reads one
 // K-block of the tile again and again from the nearest cache.
 class PackedRhs {
  public:
   PackedRhs(const Weights& weights, RhsKind kind, const KernelTable& kernels);
+  PackedRhs() = default;  // to be read from an archive
 
   RhsKind kind() const { return kind_; }
   int32_t rows() const { return rows_; }        // N rounded up to kRowStep
@@ -24,27 +29,29 @@ class PackedRhs {
   int64_t blocks() const { return blocks_; }  // stored, padding of groups included
   size_t bytes() const;
 
- private:
-  void PackDense(const Weights& weights);
-  void PackQuadBlocks(const Weights& weights);
-  void PackGatherBlocks(const Weights& weights);
-  void AppendGathered(const Weights& weights, int64_t row, int64_t first_input, const std::vector<int64_t>& kept);
-  // True if most blocks of R x 4 need no second copy to be stored as bounded pairs.
-  bool PairsAreBounded(const Weights& weights) const;
-  void AppendBoundedPairs(const Weights& weights, int64_t row, int64_t quad);
-  // Appends a block: rows [row, row + count) x four inputs. An input at or beyond K reads as 0.
-  void AppendValues(const Weights& weights, int64_t row, int count, const int64_t* inputs);
+  // Of what was read from an archive: throws Error unless it is W [n, k] in a form that these kernels can run.
+  void Check(int64_t n, int64_t k, const KernelTable& kernels) const;
 
-  RhsKind kind_;
-  int value_bytes_;
+  template <class Archive, class Self>
+  static void Fields(Archive& archive, Self& self) {
+    archive(self.kind_, self.value_bytes_, self.bounded_pairs_, self.rows_, self.k_quads_, self.k_blocks_,
+            self.blocks_);
+    archive(self.group_ptr_, self.index_, self.values_);
+  }
+
+ private:
+  class Packer;
+
+  RhsKind kind_ = RhsKind::kDense;
+  int32_t value_bytes_ = 1;
   bool bounded_pairs_ = false;
-  int32_t rows_;
-  int32_t k_quads_;
-  int32_t k_blocks_;
+  int32_t rows_ = 0;
+  int32_t k_quads_ = 0;
+  int32_t k_blocks_ = 1;
   int64_t blocks_ = 0;
-  AlignedVector<uint32_t> group_ptr_;  // [k_blocks][groups + 1]
-  AlignedVector<uint16_t> index_;
-  AlignedVector<uint8_t> values_;
+  SharedArray<uint32_t> group_ptr_;  // [k_blocks][groups + 1]
+  SharedArray<uint16_t> index_;
+  SharedArray<uint8_t> values_;
 };
 
 }  // namespace fastep

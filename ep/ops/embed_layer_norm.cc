@@ -67,6 +67,7 @@ class EmbedLayerNormOp final : public Op {
       const TensorView table = ReadConstant(node, inputs_, index, {{-1, spec.norm.features}});
       TableSpec source;
       source.data = table.data;
+      source.owner = table.owner;
       source.rows = table.shape[0];
       if (variant_.quantized) source.quantization = ReadQuantization(node, inputs_, index + 1);
       source.ids = builder.Ids(node, i);

@@ -72,6 +72,12 @@ class CompiledPlan final : public Plan {
 
 GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
                         const GraphPlanOptions& options) {
+  Packer packer;
+  return MakeGraphPlan(nodes, outputs, options, packer);
+}
+
+GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
+                        const GraphPlanOptions& options, Packer& packer) {
   GraphBuilder builder;
   for (const NodeView* node : nodes) RequireOp(*node, kOpVersion).AddTo(builder, *node);
   for (const std::string& name : outputs) builder.Output(name);
@@ -82,7 +88,7 @@ GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::ve
   for (size_t i = 0; i < builder.inputs().size(); ++i) order.push_back(i);
   std::string where = nodes.front()->Where();
   if (nodes.size() > 1) where += " and " + std::to_string(nodes.size() - 1) + " more";
-  return {std::make_unique<CompiledPlan>(where, builder.plan().Build(options.tier), order), builder.inputs()};
+  return {std::make_unique<CompiledPlan>(where, builder.plan().Build(options.tier, packer), order), builder.inputs()};
 }
 
 GraphPlan MakePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/plan/packer.h"
 #include "ops/op.h"
 
 namespace fastep {
@@ -31,6 +32,8 @@ struct GraphPlanOptions {
 // writes them. Throws Error.
 GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
                         const GraphPlanOptions& options);
+GraphPlan MakeGraphPlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
+                        const GraphPlanOptions& options, Packer& packer);
 
 // As MakeGraphPlan, but a single node gets its op's own form where it has one and all of its outputs are wanted.
 GraphPlan MakePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,

@@ -28,7 +28,7 @@ class NodeView {
   virtual InputInfo Input(size_t index) const = 0;         // cheap: reads no weights
   virtual std::string OutputName(size_t index) const = 0;  // empty: nobody wants it
 
-  // The value of a constant input, valid as long as the node is.
+  // The value of a constant input, valid as long as the node is, or as its owner.
   virtual TensorView Constant(size_t index) const = 0;
 
   // nullopt: the node has no such attribute of integers.

@@ -29,6 +29,7 @@ struct InputDef {
   std::vector<DataType> types;  // any of these
   bool runtime = false;         // otherwise it must be a constant initializer
   bool external = false;        // ids, masks: no node of the same plan may compute it
+  bool packed = false;          // only packing reads the value: a packed product takes its place
 };
 
 // What shape inference knows of a node.

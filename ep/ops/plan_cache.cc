@@ -5,8 +5,6 @@
 #include <mutex>
 #include <utility>
 
-#include "ops/plan_key.h"
-
 namespace fastep {
 namespace {
 
@@ -41,13 +39,16 @@ PlanCache& Cache() {
 
 }  // namespace
 
-SharedPlan MakeOrSharePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
-                           const GraphPlanOptions& options) {
-  const PlanKey key = KeyOf(nodes, outputs, options);
+SharedPlan SharePlan(const PlanKey& key, const std::function<GraphPlan()>& make) {
   std::shared_ptr<const GraphPlan> plan = Cache().Find(key);
   const bool shared = plan != nullptr;
-  if (!shared) plan = Cache().Add(key, std::make_shared<const GraphPlan>(MakePlan(nodes, outputs, options)));
+  if (!shared) plan = Cache().Add(key, std::make_shared<const GraphPlan>(make()));
   return {{plan, plan->plan.get()}, plan->inputs, shared};
+}
+
+SharedPlan MakeOrSharePlan(const std::vector<const NodeView*>& nodes, const std::vector<std::string>& outputs,
+                           const GraphPlanOptions& options) {
+  return SharePlan(KeyOf(nodes, outputs, options), [&] { return MakePlan(nodes, outputs, options); });
 }
 
 }  // namespace fastep

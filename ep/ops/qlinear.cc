@@ -218,15 +218,18 @@ std::vector<InputDef> QLinearVariant::Inputs() const {
   const std::vector<DataType> s8 = {DataType::kInt8};
   const std::vector<DataType> int8 = {DataType::kUint8, DataType::kInt8};
   std::vector<InputDef> inputs = {{"x", int8, true}, {"x_scale", f32}, {"x_zero_point", int8}};
+  const auto add_packed = [&](const char* name, const std::vector<DataType>& types) {
+    inputs.push_back({name, types, false, false, true});
+  };
   if (sparse) {
-    inputs.push_back({"blocks", s8});
-    inputs.push_back({"block_gaps", {DataType::kUint8, DataType::kUint16}});
+    add_packed("blocks", s8);
+    add_packed("block_gaps", {DataType::kUint8, DataType::kUint16});
   } else {
-    inputs.push_back({"weight", int8});
+    add_packed("weight", int8);
   }
-  inputs.push_back({"w_scale", f32});
-  inputs.push_back({"w_zero_point", sparse ? s8 : int8});
-  inputs.push_back({"bias", f32});
+  add_packed("w_scale", f32);
+  add_packed("w_zero_point", sparse ? s8 : int8);
+  add_packed("bias", f32);
   if (y_type != ElementType::kF32) {
     inputs.push_back({"y_scale", f32});
     inputs.push_back({"y_zero_point", {TypeOf(y_type)}});

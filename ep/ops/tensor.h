@@ -1,7 +1,8 @@
-// Tensors as an op sees them: borrowed, typed, without any ONNX Runtime type.
+// Tensors as an op sees them: typed, without any ONNX Runtime type.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct TensorView {
   DataType type = DataType::kUndefined;
   Shape shape;
   const void* data = nullptr;
+  std::shared_ptr<const void> owner = nullptr;  // keeps `data` alive; null: somebody else does, for as long as agreed
 
   template <typename T>
   const T* As() const {

@@ -25,8 +25,8 @@ const std::string& NameOf(const EmbedSpec& spec) { return spec.norm.name; }
 
 class Lowering {
  public:
-  Lowering(const PlanGraph& graph, const KernelTable& kernels)
-      : graph_(graph), kernels_(kernels), fusions_(FindFusions(graph)), views_(graph.values.size()) {}
+  Lowering(const PlanGraph& graph, const KernelTable& kernels, Packer& packer)
+      : graph_(graph), kernels_(kernels), packer_(packer), fusions_(FindFusions(graph)), views_(graph.values.size()) {}
 
   PlanParts Run() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
@@ -114,7 +114,7 @@ class Lowering {
   }
 
   PackedLinears Pack(const std::vector<const LinearSpec*>& specs) {
-    PackedLinears linears(specs, kernels_);
+    PackedLinears linears = packer_.Pack(specs, kernels_);
     PlanProduct product{{}, linears.n(), linears.k(), linears.info()};
     for (const LinearSpec* spec : specs) product.nodes.push_back(spec->name);
     parts_.products.push_back(std::move(product));
@@ -232,6 +232,7 @@ class Lowering {
 
   const PlanGraph& graph_;
   const KernelTable& kernels_;
+  Packer& packer_;
   Fusions fusions_;
   std::vector<View> views_;
   PlanParts parts_;
@@ -240,8 +241,8 @@ class Lowering {
 
 }  // namespace
 
-std::shared_ptr<const EncoderPlan> Lower(const PlanGraph& graph, const KernelTable& kernels) {
-  return std::make_shared<EncoderPlan>(graph, kernels, Lowering(graph, kernels).Run());
+std::shared_ptr<const EncoderPlan> Lower(const PlanGraph& graph, const KernelTable& kernels, Packer& packer) {
+  return std::make_shared<EncoderPlan>(graph, kernels, Lowering(graph, kernels, packer).Run());
 }
 
 }  // namespace fastep

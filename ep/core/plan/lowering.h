@@ -5,10 +5,11 @@
 
 #include "core/kernel_table.h"
 #include "core/plan/encoder_plan.h"
+#include "core/plan/packer.h"
 #include "core/plan/plan_graph.h"
 
 namespace fastep {
 
-std::shared_ptr<const EncoderPlan> Lower(const PlanGraph& graph, const KernelTable& kernels);
+std::shared_ptr<const EncoderPlan> Lower(const PlanGraph& graph, const KernelTable& kernels, Packer& packer);
 
 }  // namespace fastep

@@ -88,10 +88,11 @@ EmbedStep::EmbedStep(const EmbedSpec& spec, StorageId z, StorageId stats)
     table.ids = source.ids;
     const size_t bytes = static_cast<size_t>(source.rows * features_) * (type == ElementType::kF32 ? 4 : 1);
     const auto* data = static_cast<const uint8_t*>(source.data);
-    table.data.assign(data, data + bytes);
+    table.data = source.owner != nullptr ? SharedArray<uint8_t>(data, bytes, source.owner)
+                                         : SharedArray<uint8_t>(AlignedVector<uint8_t>(data, data + bytes));
+    table.kernel.data = table.data.data();
     tables_.push_back(std::move(table));
   }
-  for (Table& table : tables_) table.kernel.data = table.data.data();
 }
 
 void EmbedStep::CheckIds(const std::vector<PlanTensor>& inputs) const {

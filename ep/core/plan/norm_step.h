@@ -5,6 +5,7 @@
 
 #include "core/aligned.h"
 #include "core/plan/step.h"
+#include "core/shared_array.h"
 
 namespace fastep {
 
@@ -76,7 +77,7 @@ class EmbedStep final : public Step {
     EmbedTable kernel;  // without rows
     int64_t rows;
     InputId ids;
-    AlignedVector<uint8_t> data;
+    SharedArray<uint8_t> data;
   };
   void FindRows(const RunContext& run, int64_t index) const;
 

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "core/epilogue_params.h"
 #include "core/linear.h"
 #include "core/packed_rhs.h"
+#include "core/shared_array.h"
 
 namespace fastep {
 
@@ -16,8 +16,9 @@ class PackedLinears {
   // Rows of the second follow those of the first, and so on; all but the last have N a multiple of kRowStep. Throws
   // fastep::Error if a spec breaks the contract.
   PackedLinears(const std::vector<const LinearSpec*>& specs, const KernelTable& kernels);
+  PackedLinears() = default;  // to be read from an archive
 
-  const PackedRhs& rhs() const { return *rhs_; }
+  const PackedRhs& rhs() const { return rhs_; }
   const LinearInfo& info() const { return info_; }
   int32_t n() const { return n_; }
   int32_t k() const { return k_; }
@@ -25,15 +26,31 @@ class PackedLinears {
   // token_sum is filled in by the caller.
   Epilogue View() const;
 
- private:
-  void Append(const Epilogue& part, int64_t n);
+  // Of what was read from an archive: throws Error unless it is the product of these linears on these kernels. Weights,
+  // scales and biases of the specs are not looked at.
+  void Check(const std::vector<const LinearSpec*>& specs, const KernelTable& kernels) const;
 
-  std::unique_ptr<const PackedRhs> rhs_;
+  template <class Archive, class Self>
+  static void Fields(Archive& archive, Self& self) {
+    auto& e = self.epilogue_;
+    archive(self.n_, self.k_, self.x_zero_point_);
+    archive(e.kind, e.activation, e.out_scale, e.out_zero_point, e.lo, e.hi, e.bounded);
+    archive(self.acc_init_, self.scale_, self.bias_, self.rhs_zero_point_);
+    archive(self.rhs_, self.info_.kind, self.info_.density, self.info_.work_density, self.info_.packed_bytes);
+    archive(self.info_.predicted_cycles_per_token);
+    for (auto& density : self.info_.kind_density) archive(density);
+  }
+
+ private:
+  class Parts;
+
+  PackedRhs rhs_;
   LinearInfo info_;
   int32_t n_ = 0, k_ = 0, x_zero_point_ = 0;
-  Epilogue epilogue_;
-  AlignedVector<int32_t> acc_init_, rhs_zero_point_;
-  AlignedVector<float> scale_, bias_;
+  Epilogue epilogue_{};
+  SharedArray<int32_t> acc_init_;
+  SharedArray<float> scale_, bias_;
+  SharedArray<int32_t> rhs_zero_point_;  // empty: all are 0
 };
 
 // True if these can be one product.

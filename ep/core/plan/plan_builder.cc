@@ -168,8 +168,13 @@ void PlanBuilder::Output(ValueId value) { graph_.outputs.push_back(value); }
 
 std::shared_ptr<const EncoderPlan> PlanBuilder::Build(Tier tier) const { return Build(KernelsOf(tier)); }
 
+std::shared_ptr<const EncoderPlan> PlanBuilder::Build(Tier tier, Packer& packer) const {
+  return Lower(graph_, KernelsOf(tier), packer);
+}
+
 std::shared_ptr<const EncoderPlan> PlanBuilder::Build(const KernelTable& kernels) const {
-  return Lower(graph_, kernels);
+  Packer packer;
+  return Lower(graph_, kernels, packer);
 }
 
 }  // namespace fastep

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/plan/encoder_plan.h"
+#include "core/plan/packer.h"
 #include "core/plan/plan_graph.h"
 #include "core/tier.h"
 
@@ -36,8 +37,9 @@ class PlanBuilder {
   // them does not say skip_padding.
   InputId SharedMask(bool only_if_marked) const;
 
-  // Packs the weights. `tier` is one of SupportedTiers().
+  // Packs the weights, or lets `packer` do it. `tier` is one of SupportedTiers().
   std::shared_ptr<const EncoderPlan> Build(Tier tier) const;
+  std::shared_ptr<const EncoderPlan> Build(Tier tier, Packer& packer) const;
   // With kernels that outlive the plan (benchmarks).
   std::shared_ptr<const EncoderPlan> Build(const KernelTable& kernels) const;
 

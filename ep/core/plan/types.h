@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,8 @@ struct TableSpec {
   const void* data = nullptr;  // [rows, features] of quantization.type
   int64_t rows = 0;
   Quantization quantization;
-  InputId ids = kNoInput;  // i64 [B, S] or [1, S]
+  InputId ids = kNoInput;                       // i64 [B, S] or [1, S]
+  std::shared_ptr<const void> owner = nullptr;  // keeps `data` alive for the plan, too; null: the plan copies it
 };
 
 struct EmbedSpec {
