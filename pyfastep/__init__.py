@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyfastep._ep import get_ep_name, get_ep_names, get_library_path, register
+    from pyfastep.compiled import compile_model
     from pyfastep.convert import convert
     from pyfastep.errors import FastEPError
     from pyfastep.profile import profile
@@ -27,6 +28,7 @@ __all__ = [
     "FastEPError",
     "InferenceSession",
     "__version__",
+    "compile_model",
     "convert",
     "get_ep_name",
     "get_ep_names",
@@ -41,6 +43,7 @@ UNINSTALLED = "0+uninstalled"
 _HOME = {
     "FastEPError": "errors",
     "InferenceSession": "session",
+    "compile_model": "compiled",
     "convert": "convert",
     "get_ep_name": "_ep",
     "get_ep_names": "_ep",

@@ -20,6 +20,7 @@ _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 6, 11
+_ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT = 1, 3, 4
 _TENSOR_DIMS, _TENSOR_NAME = 1, 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -40,6 +41,22 @@ def fastep_nodes(model: str | os.PathLike[str] | bytes) -> list[FastepNode]:
     Empty for what is not an ONNX protobuf (an .ort file, a damaged one): ONNX Runtime says what is wrong with it.
     """
     return _scan(model, _find_fastep_nodes, [])
+
+
+@dataclass(frozen=True)
+class ContextNode:
+    """A subgraph that an execution provider compiled: its content is in the model, or in a file beside it."""
+
+    partition: str
+    embedded: bool
+    location: str  # of the file; empty where embedded
+    begin: int  # of the content in the model
+    end: int
+
+
+def context_nodes(model: str | os.PathLike[str] | bytes, source: str) -> list[ContextNode]:
+    """All subgraphs of a compiled model that the execution provider `source` compiled."""
+    return _scan(model, lambda data: _find_context_nodes(data, source), [])
 
 
 def table_rows(model: str | os.PathLike[str] | bytes, ids: str) -> int | None:
@@ -80,6 +97,36 @@ def _find_metadata(data: memoryview) -> dict[str, str]:
         parts = {part.number: _text(data, part) for part in _fields(data, entry.start, entry.end)}
         entries[parts.get(_ENTRY_KEY, "")] = parts.get(_ENTRY_VALUE, "")
     return entries
+
+
+def _find_context_nodes(data: memoryview, source: str) -> list[ContextNode]:
+    found = []
+    for graph in _fields(data, 0, len(data), _MODEL_GRAPH):
+        for part in _fields(data, graph.start, graph.end, _GRAPH_NODE):
+            fields = list(_fields(data, part.start, part.end))
+            if not any(item.number == _NODE_OP_TYPE and _text(data, item) == "EPContext" for item in fields):
+                continue
+            attributes = dict(_attribute(data, item) for item in fields if item.number == _NODE_ATTRIBUTE)
+            if "source" not in attributes or _text(data, attributes["source"]) != source:
+                continue
+            content, partition = attributes.get("ep_cache_context"), attributes.get("partition_name")
+            if content is None or partition is None:
+                continue
+            embedded = "embed_mode" not in attributes or attributes["embed_mode"].value != 0
+            location = "" if embedded else _text(data, content)
+            found.append(ContextNode(_text(data, partition), embedded, location, content.start, content.end))
+    return found
+
+
+def _attribute(data: memoryview, attribute: _Field) -> tuple[str, _Field]:
+    """Its name, and its text or whole number."""
+    name, value = "", attribute
+    for item in _fields(data, attribute.start, attribute.end, _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT):
+        if item.number == _ATTRIBUTE_NAME:
+            name = _text(data, item)
+        else:
+            value = item
+    return name, value
 
 
 def _find_table_rows(data: memoryview, ids: str) -> int | None:

@@ -19,7 +19,7 @@ bool StaysInside(const std::string& location) {
   const std::filesystem::path path(location);
   if (path.empty() || path.is_absolute() || !path.has_filename()) return false;
   for (const std::filesystem::path& part : path) {
-    if (part == "..") return false;
+    if (part == "." || part == "..") return false;
   }
   return true;
 }

@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/shared_array.h"
+#include "core/utf8.h"
 
 namespace fastep {
 
@@ -109,6 +110,7 @@ class ArchiveReader {
   void Get(std::string& text) {
     const size_t size = TakeCount();
     text.assign(reinterpret_cast<const char*>(Take(size)), size);
+    if (!IsUtf8(text)) throw Error("a name in it is no text");
   }
   template <class T>
   void Get(std::vector<T>& values) {

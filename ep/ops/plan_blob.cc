@@ -32,7 +32,8 @@ void SetText(char (&field)[N], const std::string& text) {
 
 template <size_t N>
 std::string GetText(const char (&field)[N]) {
-  return std::string(field, strnlen(field, N));
+  const std::string text(field, strnlen(field, N));
+  return IsUtf8(text) ? text : "no text";
 }
 
 HashValue HashHeader(PlanBlobHeader header, const HashValue& body) {
@@ -121,6 +122,16 @@ PlanBlobHeader ReadHeader(const uint8_t* at, size_t left, const std::string& whe
   return header;
 }
 
+std::string ReadPartition(ArchiveReader& archive, const std::string& where) {
+  std::string name;
+  try {
+    archive(name);
+  } catch (const Error& error) {
+    Refuse(where, "an undamaged compiled plan", std::string("one whose name cannot be read: ") + error.what());
+  }
+  return name;
+}
+
 }  // namespace
 
 PlanBlob::PlanBlob(const ArchiveWriter& archive, Tier tier) : archive_(archive), header_() {
@@ -169,8 +180,7 @@ OpenedBlob OpenBlob(const BlobSource& source, const std::string& partition, Tier
     const uint8_t* fields = data + at + sizeof header;
     const uint8_t* arrays = fields + RoundUp(header.fields_bytes, kCacheLine);
     ArchiveReader archive({fields, header.fields_bytes}, {arrays, header.array_bytes}, source.owner);
-    std::string name;
-    archive(name);
+    const std::string name = ReadPartition(archive, source.where);
     if (name != partition) {
       at += header.total_bytes;
       continue;
