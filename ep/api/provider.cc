@@ -131,21 +131,8 @@ Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger)
   };
   Compile = [](OrtEp* self, const OrtGraph** graphs, const OrtNode** fused_nodes, size_t count,
                OrtNodeComputeInfo** infos, OrtNode** context_nodes) noexcept -> OrtStatus* {
-    std::fill_n(infos, count, nullptr);
-    return ToStatus([&] {
-      auto* provider = static_cast<Provider*>(self);
-      std::vector<std::unique_ptr<OrtNodeComputeInfo, DeleteComputeInfo>> compiled;  // freed if a later node fails
-      std::vector<Ort::Node> contexts;
-      for (size_t i = 0; i < count; ++i) {
-        OrtNode* context = nullptr;
-        compiled.emplace_back(
-            provider->CompileGroup(Ort::ConstGraph(graphs[i]), Ort::ConstNode(fused_nodes[i]), &context));
-        contexts.emplace_back(context);
-      }
-      provider->context_writer_.Commit();
-      for (size_t i = 0; i < count; ++i) infos[i] = compiled[i].release();
-      for (size_t i = 0; i < count && contexts[i]; ++i) context_nodes[i] = contexts[i].release();
-    });
+    return ToStatus(
+        [&] { static_cast<Provider*>(self)->CompileGroups({graphs, fused_nodes, count}, infos, context_nodes); });
   };
   GetCompiledModelCompatibilityInfo = [](OrtEp* self, const OrtGraph*) noexcept {
     return static_cast<Provider*>(self)->compatibility_.c_str();
@@ -218,6 +205,23 @@ void Provider::ReportRefusal(const std::string& reason) {
     Log(logger_, LogLevel::kError, "refused: " + reason);
   } else {
     Log(logger_, LogLevel::kWarning, "left to ONNX Runtime: " + reason);
+  }
+}
+
+void Provider::CompileGroups(const Groups& groups, OrtNodeComputeInfo** infos, OrtNode** context_nodes) {
+  std::fill_n(infos, groups.count, nullptr);
+  std::vector<std::unique_ptr<OrtNodeComputeInfo, DeleteComputeInfo>> compiled;  // freed if a later node fails
+  std::vector<Ort::Node> contexts;
+  for (size_t i = 0; i < groups.count; ++i) {
+    OrtNode* context = nullptr;
+    compiled.emplace_back(
+        CompileGroup(Ort::ConstGraph(groups.graphs[i]), Ort::ConstNode(groups.fused_nodes[i]), &context));
+    contexts.emplace_back(context);
+  }
+  context_writer_.Commit();
+  for (size_t i = 0; i < groups.count; ++i) {
+    infos[i] = compiled[i].release();
+    if (contexts[i]) context_nodes[i] = contexts[i].release();
   }
 }
 

@@ -26,6 +26,12 @@ class Provider final : public OrtEp {
  private:
   // What ONNX Runtime calls through OrtEp; they throw, the pointers set in the constructor do not.
   void ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support);
+  struct Groups {
+    const OrtGraph** graphs;
+    const OrtNode** fused_nodes;
+    size_t count;
+  };
+  void CompileGroups(const Groups& groups, OrtNodeComputeInfo** infos, OrtNode** context_nodes);
   // `context`: the node that takes the fused one's place in a compiled model, if one is being written.
   OrtNodeComputeInfo* CompileGroup(Ort::ConstGraph graph, Ort::ConstNode fused, OrtNode** context);
   SharedPlan CompileToContext(Ort::ConstGraph graph, Ort::ConstNode fused, const std::vector<const NodeView*>& nodes,
