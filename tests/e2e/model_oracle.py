@@ -10,24 +10,25 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from pyfastep.passes.ops import DOMAIN, embed_layer_norm, qattention, qlinear, skip_layer_norm
+from pyfastep.passes.ops import DOMAIN
+from pyfastep.passes.ops.registry import OPS
 
 Inputs = dict[str, Any]
 
 
 def call_reference(module: Any, variant: Any, inputs: Inputs, attributes: dict[str, Any]) -> tuple[Any, ...]:
     """The outputs of one node."""
-    if module is qlinear:
+    if "weight_shape" in attributes:
         n, k = attributes["weight_shape"]
-        return (qlinear.reference(variant, inputs, (n, k)),)
-    if module is qattention:
-        return (qattention.reference(variant, inputs, attributes["num_heads"], attributes["scale"]),)
+        return (module.reference(variant, inputs, (n, k)),)
+    if "num_heads" in attributes:
+        return (module.reference(variant, inputs, attributes["num_heads"], attributes["scale"]),)
     return tuple(module.reference(variant, inputs, attributes["epsilon"]))
 
 
 def find_variant(name: str) -> tuple[Any, Any]:
     """The module of an op's name, and the variant."""
-    for module in (qlinear, qattention, skip_layer_norm, embed_layer_norm):
+    for module in OPS:
         variant = module.Variant.parse(name)
         if variant is not None:
             return module, variant

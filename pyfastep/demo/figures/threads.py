@@ -29,7 +29,8 @@ _ROUNDS = 15
 _TITLE = "Threads and concurrent calls"
 _NOTES = (
     "Two threads: sequences per second of one session with two threads / of two processes at the same time, each with "
-    "one thread and bound to a CPU of its own.",
+    "one thread and bound to a CPU of its own. Bound threads: with session.intra_op_thread_affinities, and the caller "
+    "bound as well.",
     "Concurrent calls: sequences per second of four callers of one session / of four callers with a session each, one "
     "thread per session; every output is compared with that of a call alone.",
 )
@@ -45,19 +46,21 @@ def measure_threads(built: BuiltModel, progress: Callable[[str], None]) -> Secti
     if len(cpus) < 2:
         raise FastEPError("two threads are measured on two CPUs, only one is usable", remedy="leave out this section")
     title, path = built.model.title, built.fastep
-    figures = []
+    figures: list[Figure] = []
     for batch, length in SHAPES:
         progress(f"two threads, {batch} x {length}")
-        figures.append(_two_threads(title, path, batch, length, cpus))
+        figures += _two_threads(title, path, batch, length, cpus)
     for batch, length in SHAPES:
         progress(f"concurrent calls, {batch} x {length}")
         figures.append(_concurrent(title, path, batch, length))
     return Section("threads", _TITLE, tuple(figures), _NOTES)
 
 
-def _two_threads(title: str, path: Path, batch: int, length: int, cpus: list[int]) -> Figure:
-    session = open_fastep(path, 2)
-    inputs = make_inputs(session, batch, length, vocabulary=vocabulary_size(path))
+def _two_threads(title: str, path: Path, batch: int, length: int, cpus: list[int]) -> list[Figure]:
+    """Of a session as it is opened by default, and of one whose threads are bound to CPUs, as the processes are."""
+    free = open_fastep(path, 2)
+    bound = open_fastep(path, 2, affinities=str(cpus[1] + 1))  # ONNX Runtime counts from 1
+    inputs = make_inputs(free, batch, length, vocabulary=vocabulary_size(path))
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(path, cpu, batch, length)) for cpu in cpus[:2]]
 
@@ -67,13 +70,31 @@ def _two_threads(title: str, path: Path, batch: int, length: int, cpus: list[int
                 worker.start(_TURN_SECONDS)
             return sum(worker.result() for worker in workers)
 
-        def threads() -> float:
+        def threads(session: Any, caller: set[int]) -> float:
             time.sleep(_PAUSE_SECONDS)
-            return rate(lambda: session.run(None, inputs), batch, _TURN_SECONDS)
+            os.sched_setaffinity(0, caller)  # of this thread alone
+            try:
+                return rate(lambda: session.run(None, inputs), batch, _TURN_SECONDS)
+            finally:
+                os.sched_setaffinity(0, cpus)
 
-        measured = take_turns({"threads": threads, "processes": processes}, rounds=_ROUNDS)
-    value = ratios(measured["threads"], measured["processes"])
-    return Figure(f"{title}: two threads", f"{batch} x {length}", value, floor=0.93, detail=_rates(measured))
+        turns = {
+            "threads": lambda: threads(free, set(cpus)),
+            "bound threads": lambda: threads(bound, {cpus[0]}),
+            "processes": processes,
+        }
+        measured = take_turns(turns, rounds=_ROUNDS)
+    rates = _rates(measured)
+    return [
+        Figure(
+            f"{title}: two {name}",
+            f"{batch} x {length}",
+            ratios(measured[name], measured["processes"]),
+            floor=0.93,
+            detail=rates,
+        )
+        for name in ("threads", "bound threads")
+    ]
 
 
 def _concurrent(title: str, path: Path, batch: int, length: int) -> Figure:

@@ -34,12 +34,17 @@ serve(*sys.argv[2:])
 """
 
 
-def open_fastep(path: Path, threads: int, **options: str) -> Any:
-    """A session with FastEP, with these options of it, in which every fastep node runs there."""
+def open_fastep(path: Path, threads: int, *, affinities: str = "", **options: str) -> Any:
+    """A session with FastEP, with these options of it, in which every fastep node runs there.
+
+    `affinities` binds the threads that are not the caller's own, as ONNX Runtime's option of that name does.
+    """
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = threads
     session_options.inter_op_num_threads = 1
     session_options.log_severity_level = 3
+    if affinities:
+        session_options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
     return pyfastep.InferenceSession(path, session_options, [(pyfastep.get_ep_name(), options)], strict=True)
 
 

@@ -101,10 +101,12 @@ def test_threads(demo_files: DemoFiles, few: Callable[..., None]) -> None:
         with pytest.raises(FastEPError, match="two CPUs"):
             threads.measure_threads(built, print)
         return
-    two, concurrent = threads.measure_threads(built, print).figures
-    assert two.floor == 0.93
+    cpus = os.sched_getaffinity(0)
+    two, bound, concurrent = threads.measure_threads(built, print).figures
+    assert two.floor == bound.floor == 0.93
     assert "threads" in two.detail
     assert "processes" in two.detail
+    assert os.sched_getaffinity(0) == cpus
     assert concurrent.shape == "3 callers of 1 x 4"
     assert concurrent.value.median > 0
 
