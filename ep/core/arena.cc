@@ -35,6 +35,10 @@ uint8_t* Arena::Reserve(size_t bytes) {
   return data_.get();
 }
 
+void Arena::Split(size_t parts) {
+  while (parts_.size() < parts) parts_.push_back(std::make_unique<Arena>());
+}
+
 ArenaPool::Lease ArenaPool::Take() {
   std::unique_ptr<Arena> arena;
   {

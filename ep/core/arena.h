@@ -15,12 +15,17 @@ class Arena {
   uint8_t* Reserve(size_t bytes);
   size_t capacity() const { return capacity_; }
 
+  // Arenas of their own for so many threads of the run, kept with this one.
+  void Split(size_t parts);
+  Arena& Part(size_t i) { return *parts_[i]; }
+
  private:
   struct Free {
     void operator()(uint8_t* p) const;
   };
   std::unique_ptr<uint8_t[], Free> data_;
   size_t capacity_ = 0;
+  std::vector<std::unique_ptr<Arena>> parts_;
 };
 
 // One arena per concurrent Run: taken at the start, given back at the end.

@@ -60,6 +60,8 @@ class EncoderPlan {
   };
   Shape FindShape(const std::vector<PlanTensor>& inputs) const;
   void CheckInput(const PlanInput& input, const PlanTensor& tensor, const Shape& shape) const;
+  int64_t RunApart(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, const Shape& shape,
+                   Parallel& parallel, Arena& arena) const;
   void RunGroup(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, const Shape& shape,
                 int64_t begin, int64_t end, Parallel& parallel, Arena& arena, RunRecord* record) const;
   void RunSteps(const RunContext& run, Parallel& parallel, RunRecord* record) const;
