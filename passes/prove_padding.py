@@ -126,7 +126,7 @@ class _Walk:
         before = [self.states.get(value) if value is not None else None for value in node.inputs]
         after = self._follow(node, before)
         if any(map(differs, before)) and not differs(after) and node.op_type not in ("Shape", "Size"):
-            is_cut = node.op_type in ("Gather", "Slice")
+            is_cut = node.op_type in ("Gather", "GatherElements", "Slice")
             self.ends.add("first token" if is_cut else f"pooled by {self._mask.name}")
         if after is not None:
             self.states.update(dict.fromkeys(node.outputs, after))

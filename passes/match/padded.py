@@ -6,6 +6,8 @@ A state says how the two runs may differ in a value:
     None     not at all
     ByToken  at most at right padding: the value has an axis of sequences and one of their tokens
     Lost     somewhere
+
+`FirstVisible` is None with something known of the numbers.
 """
 
 from __future__ import annotations
@@ -64,7 +66,18 @@ class Lost:
     reason: str
 
 
-State = ByToken | Lost | None
+@dataclasses.dataclass(frozen=True)
+class FirstVisible:
+    """Equal in both runs: where the first visible token of each sequence stands, 0 if all are hidden.
+
+    Attributes:
+        batch: the axis of sequences, counted from the end.
+    """
+
+    batch: int
+
+
+State = ByToken | FirstVisible | Lost | None
 
 
 def differs(state: State) -> bool:
@@ -76,7 +89,7 @@ def content_of(value: ir.Value | None, state: State) -> AtPadding:
     """What an operand has at right padding."""
     if isinstance(state, ByToken):
         return state.at_padding
-    array = constant(value) if state is None else None
+    array = constant(value) if state is None else None  # of positions no number is known
     if array is None or array.size == 0 or array.dtype.kind not in "fiub":
         return Content.SAME
     first = array.reshape(-1)[0]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from .constants import constant, int_attribute
+from .constants import constant, int_attribute, is_op
 from .dims import Element, dimension, elements, rank_of, same_size, static_size
-from .padded import ByToken, Content, Lost, State
+from .padded import ByToken, Content, FirstVisible, Lost, State
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 _MAY_BE_INFINITE = ("ReduceLogSum", "ReduceLogSumExp")
@@ -22,6 +22,8 @@ def follow(node: ir.Node, states: list[State]) -> State:
         node: the op.
         states: of its inputs, none of them lost.
     """
+    if node.op_type in _MOVES and isinstance(states[0], FirstVisible):
+        return _move_positions(node, states)
     tokens = [state for state in states if isinstance(state, ByToken)]
     if not tokens:
         return None
@@ -240,6 +242,46 @@ def _moved(x: ByToken, move: Callable[[int], int]) -> ByToken:
     return ByToken(move(x.batch), move(x.token), x.at_padding)
 
 
+def _first_visible(node: ir.Node, states: list[State]) -> State:
+    """ArgMax of a mask that is 0 at right padding; not one of the other values may be below."""
+    found = _first(node, states)
+    if found is None or found[0].at_padding != 0.0 or not _is_mask(node.inputs[0]):
+        return _lost(node, "of values with tokens")
+    x, rank = found
+    keeps = int_attribute(node, "keepdims", 1)
+    if _at(int_attribute(node, "axis", 0), rank) != x.token or int_attribute(node, "select_last_index", 0):
+        return None
+    return FirstVisible(x.batch if keeps or x.batch > x.token else x.batch + 1)
+
+
+def _is_mask(value: ir.Value | None) -> bool:
+    """Whether this is an input of the graph, in whatever type."""
+    wide = (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.FLOAT)
+    while value is not None and is_op(value.producer(), "Cast", "Identity"):
+        node = value.producer()
+        if node is None or (node.op_type == "Cast" and ir.DataType(int_attribute(node, "to", 0)) not in wide):
+            return False
+        value = node.inputs[0]
+    return value is not None and value.is_graph_input()
+
+
+def _gather_elements(node: ir.Node, states: list[State]) -> State:
+    x, places = states[0], states[1]
+    rank = rank_of(node.inputs[0])
+    if not isinstance(x, ByToken) or not isinstance(places, FirstVisible) or rank is None:
+        return _lost(node, "by indices that only a run knows")
+    is_along_tokens = _at(int_attribute(node, "axis", 0), rank) == x.token
+    return None if is_along_tokens and places.batch == x.batch else _lost(node, "of other axes")
+
+
+def _move_positions(node: ir.Node, states: list[State]) -> State:
+    """Positions through ops that move axes: as a value with tokens whose only axis is that of sequences."""
+    assert isinstance(states[0], FirstVisible)
+    batch = states[0].batch
+    moved = _RULES[node.op_type](node, [ByToken(batch, batch, Content.FINITE), *states[1:]])
+    return FirstVisible(moved.batch) if isinstance(moved, ByToken) else None
+
+
 def _shape(node: ir.Node, states: list[State]) -> State:
     del node, states
     return None
@@ -248,7 +290,9 @@ def _shape(node: ir.Node, states: list[State]) -> State:
 _RULES: dict[str, Callable[[ir.Node, list[State]], State]] = {
     "Concat": _concat,
     "Expand": _expand,
+    "ArgMax": _first_visible,
     "Gather": _gather,
+    "GatherElements": _gather_elements,
     "LayerNormalization": _per_feature,
     "LogSoftmax": _per_feature,
     "MatMul": _matmul,
@@ -264,6 +308,8 @@ _RULES: dict[str, Callable[[ir.Node, list[State]], State]] = {
     "Unsqueeze": _unsqueeze,
     **{f"Reduce{name}": _reduce for name in _REDUCTIONS},
 }
+
+_MOVES = ("Expand", "Squeeze", "Transpose", "Unsqueeze")
 
 OPS = set(_RULES)
 """Ops that are followed here."""

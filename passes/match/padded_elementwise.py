@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .constants import int_attribute, scalar
-from .padded import AtPadding, ByToken, Content, Lost, State, content_of
+from .padded import AtPadding, ByToken, Content, FirstVisible, Lost, State, content_of
 
 # What they make of numbers; on finite operands all are finite.
 _FINITE: dict[str, Callable[..., float]] = {
@@ -50,6 +50,8 @@ def follow(node: ir.Node, states: list[State]) -> State:
         node: the op.
         states: of its inputs.
     """
+    if node.op_type in ("Cast", "Identity") and isinstance(states[0], FirstVisible):
+        return states[0]
     found = {state.axes: state for state in states if isinstance(state, ByToken)}
     differing = {state.axes for state in states if isinstance(state, ByToken) and state.differs}
     if not found:

@@ -109,6 +109,19 @@ def first_token_behind_a_slice_of_all(b: HeadBuilder) -> str:
     return b.first(b.n("Identity", everything))
 
 
+def first_visible_token(b: HeadBuilder) -> str:
+    """CLS pooling of sentence-transformers."""
+    place = b.n("ArgMax", b.n("Cast", "attention_mask", to=TensorProto.INT32), axis=1, keepdims=0)
+    column = b.n("Unsqueeze", b.n("Unsqueeze", place, b.ints(-1)), b.ints(1))
+    places = b.n("Expand", column, b.ints(1, 1, FEATURES))
+    return b.n("Squeeze", b.n("GatherElements", "tokens", places, axis=1), b.ints(1))
+
+
+def first_visible_token_with_kept_axes(b: HeadBuilder) -> str:
+    place = b.n("ArgMax", "attention_mask", axis=-1)
+    return b.n("GatherElements", "tokens", b.n("Unsqueeze", b.n("Identity", place), b.ints(2)), axis=1)
+
+
 def reshaped_mean(b: HeadBuilder) -> str:
     split = b.n("Reshape", "tokens", b.ints(0, 0, 2, FEATURES // 2))
     mask = b.n("Unsqueeze", b.mask(expanded=False), b.ints(-1))
@@ -137,6 +150,8 @@ HIDES: tuple[Head, ...] = (
     first_token,
     first_token_by_slice,
     first_token_behind_a_slice_of_all,
+    first_visible_token,
+    first_visible_token_with_kept_axes,
     reshaped_mean,
     normalized_tokens_chosen_by_mask,
     both,
@@ -189,6 +204,28 @@ def last_token(b: HeadBuilder) -> str:
 def second_token(b: HeadBuilder) -> str:
     """Of a batch of sequences with a single token this is padding."""
     return b.n("Gather", "tokens", b.constant("second", 1, np.int64), axis=1)
+
+
+def first_hidden_token(b: HeadBuilder) -> str:
+    place = b.n("ArgMax", b.n("Neg", "attention_mask"), axis=1)
+    return b.n("GatherElements", "tokens", b.n("Unsqueeze", place, b.ints(2)), axis=1)
+
+
+def last_of_the_largest(b: HeadBuilder) -> str:
+    """Of a row that hides all tokens this is the last one."""
+    place = b.n("ArgMax", "attention_mask", axis=1, select_last_index=1)
+    return b.n("GatherElements", "tokens", b.n("Unsqueeze", place, b.ints(2)), axis=1)
+
+
+def longest_sequence(b: HeadBuilder) -> str:
+    """Positions along the batch are none along the tokens."""
+    place = b.n("ArgMax", "attention_mask", axis=0)
+    return b.n("GatherElements", "tokens", b.n("Unsqueeze", place, b.ints(2)), axis=0)
+
+
+def largest_feature(b: HeadBuilder) -> str:
+    """Positions that depend on tokens."""
+    return b.n("GatherElements", "tokens", b.n("ArgMax", "tokens", axis=1), axis=1)
 
 
 def without_the_first(b: HeadBuilder) -> str:
@@ -245,6 +282,10 @@ SHOWS: tuple[Head, ...] = (
     wrong_assignment,
     last_token,
     second_token,
+    first_hidden_token,
+    last_of_the_largest,
+    longest_sequence,
+    largest_feature,
     without_the_first,
     reversed_tokens,
     softmax_over_tokens,
