@@ -21,7 +21,7 @@ _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 6, 11
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT = 1, 3, 4
-_TENSOR_DIMS, _TENSOR_NAME = 1, 8
+_TENSOR_DIMS, _TENSOR_NAME, _TENSOR_EXTERNAL = 1, 8, 13
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 _Result = TypeVar("_Result")
@@ -41,6 +41,11 @@ def fastep_nodes(model: str | os.PathLike[str] | bytes) -> list[FastepNode]:
     Empty for what is not an ONNX protobuf (an .ort file, a damaged one): ONNX Runtime says what is wrong with it.
     """
     return _scan(model, _find_fastep_nodes, [])
+
+
+def external_files(model: str | os.PathLike[str] | bytes) -> set[str]:
+    """Where the model's own tensors stand outside of it: file names relative to its folder."""
+    return _scan(model, _find_external_files, set())
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,17 @@ def _find_metadata(data: memoryview) -> dict[str, str]:
         parts = {part.number: _text(data, part) for part in _fields(data, entry.start, entry.end)}
         entries[parts.get(_ENTRY_KEY, "")] = parts.get(_ENTRY_VALUE, "")
     return entries
+
+
+def _find_external_files(data: memoryview) -> set[str]:
+    found = set()
+    for graph in _fields(data, 0, len(data), _MODEL_GRAPH):
+        for tensor in _fields(data, graph.start, graph.end, _GRAPH_INITIALIZER):
+            for entry in _fields(data, tensor.start, tensor.end, _TENSOR_EXTERNAL):
+                parts = {part.number: _text(data, part) for part in _fields(data, entry.start, entry.end)}
+                if parts.get(_ENTRY_KEY) == "location":
+                    found.add(parts.get(_ENTRY_VALUE, ""))
+    return found
 
 
 def _find_context_nodes(data: memoryview, source: str) -> list[ContextNode]:

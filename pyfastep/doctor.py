@@ -15,6 +15,7 @@ from pathlib import Path
 import pyfastep
 from pyfastep import _ep
 from pyfastep._model_scan import FastepNode, fastep_nodes, metadata
+from pyfastep.compiled import CompiledPlan, read_plans
 from pyfastep.errors import FastEPError
 
 _PADDING_KEY = "fastep.padding"  # written by pyfastep.passes.prove_padding, which needs the package onnx
@@ -83,11 +84,19 @@ class NodeDiagnosis:
 
 @dataclass(frozen=True)
 class ModelDiagnosis:
-    """How a model would run; `padding`: what it says about right padding, `None` if nothing."""
+    """How a model would run.
+
+    Attributes:
+        path: Of the model.
+        nodes: Its `fastep` nodes, those of compiled subgraphs included.
+        padding: What it says about right padding, `None` if nothing.
+        plans: Its compiled subgraphs.
+    """
 
     path: str
     nodes: tuple[NodeDiagnosis, ...]
     padding: str | None = None
+    plans: tuple[CompiledPlan, ...] = ()
 
     @property
     def taken(self) -> int:
@@ -250,7 +259,10 @@ def _look_at_model(path: Path, problems: list[Problem]) -> ModelDiagnosis:
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"the process ended with {done.returncode}"]
         raise FastEPError(f"the model cannot be opened: {last[0]}", node=str(path))
-    diagnosis = ModelDiagnosis(str(path), _read_log(done.stderr, nodes), metadata(path, _PADDING_KEY))
+    plans = tuple(read_plans(path))
+    if plans:  # their nodes are known from the log alone
+        nodes += [FastepNode(match[2], match[3].partition("::")[2]) for match in _node_lines(done.stderr)]
+    diagnosis = ModelDiagnosis(str(path), _read_log(done.stderr, nodes), metadata(path, _PADDING_KEY), plans)
     if not nodes:
         problems.append(
             Problem("the model has no fastep nodes: FastEP has nothing to do", "fastep convert MODEL -o FAST", False)
@@ -266,9 +278,13 @@ def _look_at_model(path: Path, problems: list[Problem]) -> ModelDiagnosis:
     return diagnosis
 
 
+def _node_lines(log: str) -> list[re.Match[str]]:
+    return [match for match in map(_NODE_LINE.match, log.splitlines()) if match]
+
+
 def _read_log(log: str, nodes: list[FastepNode]) -> tuple[NodeDiagnosis, ...]:
     """What the library said about each of the nodes; the last line on a node counts."""
-    said = {match[2]: match for match in map(_NODE_LINE.match, log.splitlines()) if match}
+    said = {match[2]: match for match in _node_lines(log)}
     found = []
     for node in nodes:
         match = said.get(node.name)

@@ -15,6 +15,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pyfastep.doctor import Diagnosis, ModelDiagnosis
 
+_MEGABYTE = 1e6
+
 
 def doctor(
     model: Annotated[Path | None, typer.Argument(help="Also tell how this model would run.")] = None,
@@ -25,7 +27,7 @@ def doctor(
 
     diagnosis = diagnose(model)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(diagnosis), indent=2))
+        typer.echo(json.dumps(dataclasses.asdict(diagnosis), indent=2, default=str))
     else:
         _print(diagnosis, Console(soft_wrap=True, highlight=False))
     if not diagnosis.works:
@@ -67,6 +69,13 @@ def _print_model(model: ModelDiagnosis, console: Console) -> None:
     console.print(Text(f"\n{model.path}: FastEP runs {model.taken} of {len(model.nodes)} fastep nodes", "bold"))
     if model.padding:
         console.print(Text(f"padding: {model.padding}"))
+    for plan in model.plans:
+        console.print(
+            Text(
+                f"{plan.partition}: compiled for {plan.tier} by FastEP {plan.fastep_version}, "
+                f"{plan.bytes / _MEGABYTE:.1f} MB in {plan.file}"
+            )
+        )
     if not model.nodes:
         return
     table = Table("node", "op", "run by", "kernel, or reason")

@@ -10,12 +10,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pyfastep.bench.memory import COLUMNS as MEMORY_COLUMNS
+from pyfastep.bench.memory import MemoryUse
 from pyfastep.demo.measure import Agreement, SpeedRow, Time
 
 __all__ = ["FileRow", "Neighbour", "Results", "TextResults", "print_results", "write_results"]
 
 SPEED_COLUMNS = ("model", "shape", "ORT FP32, ms", "ORT INT8 best, ms", "FastEP, ms", "speed-up")
 FILE_COLUMNS = ("model", "zeros", "FP32, MB", "INT8, MB", "FastEP, MB", "largest diff", "mean |y|", "cosine")
+MEMORY_TITLE = "Opening DistilBERT-base QA, 4x4 80%, in a fresh process"
 NOTES = (
     "Times: median (p10-p90) of single calls of session.run, all engines in turns; shape is batch x tokens; ORT is "
     "stock ONNX Runtime.",
@@ -77,6 +80,7 @@ class Results:
     machine: str
     speed: tuple[SpeedRow, ...]
     files: tuple[FileRow, ...]
+    memory: tuple[MemoryUse, ...]
     text: TextResults
 
 
@@ -85,6 +89,7 @@ def print_results(results: Results, console: Console) -> None:
     titles = {row.name: row.title for row in results.files}
     _print_table(console, "Speed, one call", SPEED_COLUMNS, [_speed_cells(row, titles) for row in results.speed])
     _print_table(console, "Files and agreement", FILE_COLUMNS, [_file_cells(row) for row in results.files])
+    _print_table(console, MEMORY_TITLE, MEMORY_COLUMNS, [list(row.cells()) for row in results.memory])
     console.print()
     for line in (*_text_lines(results.text), "", *NOTES, results.machine + "."):
         console.print(line, markup=False, highlight=False)
@@ -98,6 +103,7 @@ def write_results(results: Results, folder: Path) -> tuple[Path, Path]:
     parts = [
         _markdown_table(SPEED_COLUMNS, [_speed_cells(row, titles) for row in results.speed]),
         _markdown_table(FILE_COLUMNS, [_file_cells(row) for row in results.files]),
+        _markdown_table(MEMORY_COLUMNS, [list(row.cells()) for row in results.memory]),
         "\n".join(_text_lines(results.text)),
         *NOTES,
         results.machine + ".",

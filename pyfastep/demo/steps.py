@@ -9,8 +9,10 @@ import numpy as np
 
 import pyfastep
 from pyfastep.bench.machine import describe_machine
+from pyfastep.bench.memory import MemoryUse
 from pyfastep.demo.build import Baseline, BuiltModel, build_baseline, build_fp32, build_model, write_calibration
 from pyfastep.demo.measure import SpeedRow, agreement, measure_speed, stock_session
+from pyfastep.demo.memory import MEMORY_MODEL, measure_forms
 from pyfastep.demo.models import MODELS, DemoModel, minilm_tokenizer
 from pyfastep.demo.report import FileRow, Neighbour, Results, TextResults
 from pyfastep.demo.similarity import Feeds, embed, mean_cosine, nearest_other, token_batches
@@ -18,7 +20,7 @@ from pyfastep.demo.text import docstrings, first_sentence
 
 __all__ = ["STEPS", "run_demo"]
 
-STEPS = 40
+STEPS = 42
 """About as many times as ``progress`` is called."""
 
 _TEXTS = 256
@@ -46,6 +48,7 @@ def run_demo(output: Path, *, lengths: Sequence[int], threads: int, progress: Pr
     batches = list(token_batches(sorted(texts, key=len), minilm_tokenizer(), batch=8))
     speed: list[SpeedRow] = []
     files: list[FileRow] = []
+    memory: tuple[MemoryUse, ...] = ()
     for architecture in dict.fromkeys(model.architecture for model in MODELS):
         models = [model for model in MODELS if model.architecture == architecture]
         baseline = build_baseline(models[0], root, calibration, progress)
@@ -54,9 +57,11 @@ def run_demo(output: Path, *, lengths: Sequence[int], threads: int, progress: Pr
         for entry in built:
             progress(f"{entry.model.title}: compare with stock ONNX Runtime")
             files.append(_file_row(entry, baseline, batches[: _AGREEMENT_TEXTS // 8]))
+            if entry.model.name == MEMORY_MODEL:
+                memory = measure_forms(entry, progress)
     progress("all-MiniLM-L6-v2: nearest sentences")
     text = _text_results(root, sorted(texts, key=len), batches, progress)
-    return Results(describe_machine(), tuple(speed), tuple(files), text)
+    return Results(describe_machine(), tuple(speed), tuple(files), memory, text)
 
 
 def _file_row(entry: BuiltModel, baseline: Baseline, batches: Sequence[Feeds]) -> FileRow:

@@ -45,6 +45,21 @@ def test_a_model_node_by_node(fast_model: Path) -> None:
         assert "kernel" in node.detail
 
 
+@pytest.mark.parametrize("embed", [False, True])
+def test_a_compiled_model(fast_model: Path, tmp_path: Path, embed: bool) -> None:
+    """Its nodes are those of the source, and its plans say what they were compiled for."""
+    target = tmp_path / "c.onnx"
+    plans = pyfastep.compile_model(fast_model, target, embed=embed, max_tier="scalar")
+    found, source = doctor.diagnose(target), doctor.diagnose(fast_model)
+    assert found.model is not None
+    assert source.model is not None
+    assert list(found.model.plans) == plans
+    assert {node.name for node in found.model.nodes} == {node.name for node in source.model.nodes}
+    assert found.model.taken == len(found.model.nodes)
+    assert all("compiled before for tier scalar" in node.detail for node in found.model.nodes)
+    assert not source.model.plans
+
+
 def test_a_node_that_is_left_has_its_reason(half_model: Path) -> None:
     found = doctor.diagnose(half_model)
     assert found.model is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pyfastep.bench.memory import MemoryUse
 from pyfastep.demo.measure import Agreement, SpeedRow, Time
 from pyfastep.demo.report import FileRow, Neighbour, Results, TextResults, print_results, write_results
 
@@ -31,7 +32,8 @@ def results() -> Results:
     )
     example = Neighbour("Open [bold]a file", "Open a socket", "Close a file", "Close a file")
     text = TextResults(256, 0.9966, 0.1465, 0.87, (example,))
-    return Results("Some CPU; ONNX Runtime 1.31.1", (speed,), (files,), text)
+    memory = MemoryUse("FastEP, one file", "fastep", 33.4, 0.3, 45.0, 84.0, 47.0)
+    return Results("Some CPU; ONNX Runtime 1.31.1", (speed,), (files,), (memory,), text)
 
 
 def test_terminal_shows_every_figure(results: Results) -> None:
