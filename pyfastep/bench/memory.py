@@ -55,7 +55,7 @@ else:
 seconds = time.perf_counter() - start
 peak = status()[1] - before
 added = settle() - before
-session.run(None, make_inputs(session, 1, int(sys.argv[5]), vocabulary=100))
+session.run(None, make_inputs(session, 1, int(sys.argv[5]), vocabulary=2))
 after_run = settle() - before
 print(json.dumps([seconds, added, peak, after_run]))
 """

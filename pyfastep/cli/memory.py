@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+_LEAST_WIDTH = 120  # a narrower terminal wraps lines rather than losing figures
+
 _Models = Annotated[
     list[str], typer.Argument(help="Model files; ort:path opens one on stock ONNX Runtime. name=path gives it a name.")
 ]
@@ -32,7 +34,7 @@ def memory(models: _Models, threads: _Threads = 1, length: _Length = 128, as_jso
         return
     table = Table()
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "engine" else "right")
+        table.add_column(column, justify="left" if column == "engine" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row.cells())
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=max(Console().width, _LEAST_WIDTH)).print(table)

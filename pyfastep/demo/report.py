@@ -89,7 +89,8 @@ def print_results(results: Results, console: Console) -> None:
     titles = {row.name: row.title for row in results.files}
     _print_table(console, "Speed, one call", SPEED_COLUMNS, [_speed_cells(row, titles) for row in results.speed])
     _print_table(console, "Files and agreement", FILE_COLUMNS, [_file_cells(row) for row in results.files])
-    _print_table(console, MEMORY_TITLE, MEMORY_COLUMNS, [list(row.cells()) for row in results.memory])
+    if results.memory:
+        _print_table(console, MEMORY_TITLE, MEMORY_COLUMNS, [list(row.cells()) for row in results.memory])
     console.print()
     for line in (*_text_lines(results.text), "", *NOTES, results.machine + "."):
         console.print(line, markup=False, highlight=False)
