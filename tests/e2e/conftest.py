@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
@@ -81,14 +82,14 @@ class RandomReader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._batches, None)
 
 
-def tiny_model(architecture: str, activation: str = "gelu") -> Any:
+def tiny_model(architecture: str, activation: str = "gelu", heads: int = HEADS) -> Any:
     """Random weights wide enough that every layer changes its input."""
     torch.manual_seed(7)
     if architecture == "bert":
         config = transformers.BertConfig(
             hidden_size=HIDDEN,
             num_hidden_layers=LAYERS,
-            num_attention_heads=HEADS,
+            num_attention_heads=heads,
             intermediate_size=INTERMEDIATE,
             vocab_size=VOCABULARY,
             hidden_act=activation,
@@ -98,7 +99,7 @@ def tiny_model(architecture: str, activation: str = "gelu") -> Any:
         config = transformers.DistilBertConfig(
             dim=HIDDEN,
             n_layers=LAYERS,
-            n_heads=HEADS,
+            n_heads=heads,
             hidden_dim=INTERMEDIATE,
             vocab_size=VOCABULARY,
             activation=activation,
@@ -116,10 +117,12 @@ def quantize_as(form: str, fp32: Path, output: Path, batches: list[Feeds]) -> No
 
     ``default`` is ours, ``embeddings`` too, with INT8 embedding tables; ``float-products`` leaves the products' outputs
     in float, so that bias and activation can be fused without losing a rounding; ``s8`` has signed activations;
-    ``operators`` has QLinearMatMul nodes.
+    ``operators`` has QLinearMatMul nodes; ``float-attention`` is ours without the products of attention, and
+    ``excluded`` is ONNX Runtime's own without them, with quantized sums of products and biases.
     """
-    if form in ("default", "embeddings"):
-        pyfastep.quantize(fp32, output, data=batches, embeddings=form == "embeddings")
+    if form in ("default", "embeddings", "float-attention"):
+        attention = form != "float-attention"
+        pyfastep.quantize(fp32, output, data=batches, embeddings=form == "embeddings", attention=attention)
         return
     options: dict[str, Any] = {"activation_type": QuantType.QUInt8, "extra_options": {}}
     if form == "float-products":
@@ -128,15 +131,24 @@ def quantize_as(form: str, fp32: Path, output: Path, batches: list[Feeds]) -> No
         options["activation_type"] = QuantType.QInt8
     elif form == "operators":
         options["quant_format"] = QuantFormat.QOperator
+    elif form == "excluded":
+        options["nodes_to_exclude"] = without_weights(fp32)
     quantize_static(
         str(fp32),
         str(output),
         RandomReader(batches),
-        op_types_to_quantize=["MatMul"],
+        op_types_to_quantize=["MatMul", *(["Add"] if form == "excluded" else [])],
         per_channel=form != "operators",
         weight_type=QuantType.QInt8,
         **options,
     )
+
+
+def without_weights(fp32: Path) -> list[str]:
+    """Names of the products and sums of two values that vary: attention and residuals."""
+    graph = onnx.load(fp32).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return [node.name for node in graph.node if node.op_type in ("MatMul", "Add") and not weights & set(node.input)]
 
 
 def convert_both(fp32: Path, source: Path, folder: Path, vocabulary: int) -> Encoder:
@@ -154,7 +166,7 @@ TinyFactory = Callable[..., Encoder]
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> TinyFactory:
-    """Builds (once per set of arguments) a tiny encoder: architecture, block, sparsity, form, activation."""
+    """Builds (once per set of arguments) a tiny encoder: architecture, block, sparsity, form, activation, heads."""
     built: dict[tuple[object, ...], Encoder] = {}
 
     def build(
@@ -163,11 +175,12 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> TinyFactory:
         sparsity: float = 0.8,
         form: str = "default",
         activation: str = "gelu",
+        heads: int = HEADS,
     ) -> Encoder:
-        key = (architecture, block, sparsity, form, activation)
+        key = (architecture, block, sparsity, form, activation, heads)
         if key not in built:
             folder = tmp_path_factory.mktemp("tiny")
-            model = tiny_model(architecture, activation)
+            model = tiny_model(architecture, activation, heads)
             if sparsity:
                 prune_blocks(model, block=block, sparsity=sparsity)
             task = "feature-extraction" if architecture == "bert" else "question-answering"
