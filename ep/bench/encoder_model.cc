@@ -75,9 +75,12 @@ class EncoderBuilder {
     attention.num_heads = shape_.heads;
     attention.scale = static_cast<float>(1 / std::sqrt(double(h) / double(shape_.heads)));
     attention.q = attention.k = attention.v = attention.y = kActivation;
-    const ValueId q = Linear(x.quantized, h, h, ElementType::kU8), k = Linear(x.quantized, h, h, ElementType::kU8);
-    const ValueId v = Linear(x.quantized, h, h, ElementType::kU8);
-    const ValueId mixed = builder_.QAttention(q, k, v, attention);
+    const ElementType type = shape_.float_attention ? ElementType::kF32 : ElementType::kU8;
+    if (shape_.float_attention) attention.q = attention.k = attention.v = {};
+    const ValueId q = Linear(x.quantized, h, h, type), k = Linear(x.quantized, h, h, type);
+    const ValueId v = Linear(x.quantized, h, h, type);
+    const ValueId mixed =
+        shape_.float_attention ? builder_.FAttention(q, k, v, attention) : builder_.QAttention(q, k, v, attention);
     const ValueId out = Linear(mixed, h, h, ElementType::kF32);
     const NormValues middle = builder_.SkipLayerNorm(out, x.as_float, Norm());
     const ValueId up = Linear(middle.quantized, shape_.intermediate, h, ElementType::kU8, Activation::kGelu);
@@ -102,7 +105,8 @@ class EncoderBuilder {
 
 double EncoderModel::Products(int64_t batch, int64_t length) const {
   const double tokens = static_cast<double>(batch * length);
-  const double attention = 2.0 * static_cast<double>(shape.layers * shape.hidden * length);
+  const double attention =
+      (shape.float_attention ? 8.0 : 2.0) * static_cast<double>(shape.layers * shape.hidden * length);
   return tokens * (non_zeros + attention);
 }
 

@@ -14,6 +14,7 @@ namespace fastep::bench {
 struct EncoderShape {
   std::string name;
   int64_t layers, hidden, heads, intermediate;
+  bool float_attention = false;  // attention is not quantized
 };
 
 struct EncoderModel {
@@ -21,7 +22,8 @@ struct EncoderModel {
   EncoderShape shape;
   double non_zeros;  // of all linears
 
-  // Products of non-zero weights and of attention's matrices, without padding.
+  // Products of non-zero weights and of attention's matrices, without padding; one in float counts as the four of int8
+  // that take as long.
   double Products(int64_t batch, int64_t length) const;
 };
 

@@ -90,6 +90,11 @@ const KernelTable& ProfiledKernels(const KernelTable& kernels) {
   Wrap<&EncoderKernels::pack_keys, Phase::kPackKeys>(encoder);
   Wrap<&EncoderKernels::pack_values, Phase::kPackKeys>(encoder);
   Wrap<&EncoderKernels::softmax, Phase::kSoftmax>(encoder);
+  Wrap<&EncoderKernels::pack_float_keys, Phase::kPackKeys>(encoder);
+  Wrap<&EncoderKernels::float_scores, Phase::kScores>(encoder);
+  Wrap<&EncoderKernels::float_softmax, Phase::kSoftmax>(encoder);
+  Wrap<&EncoderKernels::float_sums, Phase::kWeightedSum>(encoder);
+  Wrap<&EncoderKernels::float_finish, Phase::kWeightedSum>(encoder);
   return table;
 }
 

@@ -14,12 +14,14 @@ namespace {
 
 constexpr char kUsage[] =
     "fastep_bench [--tier NAME] [--rounds N] [--pattern NAME] [--tokens N]... [--json] [--plan] [--fit]\n"
+    "             [--float-attention]\n"
     "  --tier     scalar, avx2, avxvnni or avx512vnni; default: the best of this CPU\n"
     "  --rounds   measurements per cell, default 15\n"
     "  --pattern  only this one: dense, 4x4, 4x1, 2x4, 8x4, 1x4\n"
     "  --tokens   only this count: 32, 128, 384; may be repeated\n"
     "  --json     machine-readable output\n"
     "  --plan     whole encoders instead of single products; --pattern and --tokens (batch x length) choose here, too\n"
+    "  --float-attention  with --plan: attention that is not quantized\n"
     "  --fit      print the numbers of the cost model (ep/core/cost_model.cc) instead\n";
 
 Options ParseOptions(int argc, char** argv) {
@@ -44,6 +46,8 @@ Options ParseOptions(int argc, char** argv) {
       options.json = true;
     } else if (arg == "--plan") {
       options.plan = true;
+    } else if (arg == "--float-attention") {
+      options.float_attention = true;
     } else if (arg == "--fit") {
       options.fit = true;
     } else {

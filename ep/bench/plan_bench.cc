@@ -90,7 +90,8 @@ void PrintHead(const Options& options) {
 void PrintPlans(const Options& options) {
   PrintHead(options);
   const KernelTable& kernels = KernelsOf(options.tier);
-  for (const EncoderShape& shape : kShapes) {
+  for (EncoderShape shape : kShapes) {
+    shape.float_attention = options.float_attention;
     for (const Pattern& pattern : Patterns()) {
       if (!Selected(options, pattern)) continue;
       const EncoderModel model = BuildEncoder(shape, pattern, kernels);

@@ -17,6 +17,7 @@ struct Options {
   bool json = false;
   bool fit = false;
   bool plan = false;
+  bool float_attention = false;
   std::string pattern;          // only patterns whose name contains this
   std::vector<int64_t> tokens;  // only these counts
 };
