@@ -128,10 +128,12 @@ def _row(entry: BuiltModel, length: int, threads: int, times: dict[tuple[str, in
     )
 
 
-def stock_session(path: Path) -> Any:
-    """A session of ONNX Runtime without FastEP."""
+def stock_session(path: Path, *, optimized: bool = True) -> Any:
+    """A session of ONNX Runtime without FastEP; `optimized`: with its graph optimizations."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
