@@ -31,6 +31,7 @@ class Form:
         block: Of the pruning, outputs x inputs; None: dense.
         sparsity: Zero blocks, share.
         activation: Of the feed-forward block.
+        quantized_attention: Whether the products of attention are quantized (QAttention) or float (FAttention).
     """
 
     architecture: str
@@ -40,11 +41,12 @@ class Form:
     block: tuple[int, int] | None = None
     sparsity: float = 0.0
     activation: str = "gelu"
+    quantized_attention: bool = True
 
     @property
     def name(self) -> str:
         pattern = "dense" if self.block is None else f"{self.block[0]}x{self.block[1]}"
-        return f"{self.architecture}-{self.hidden}-{pattern}"
+        return f"{self.architecture}-{self.hidden}-{pattern}" + ("" if self.quantized_attention else "-float-attention")
 
 
 FORMS = (
@@ -52,6 +54,8 @@ FORMS = (
     Form("bert", 128, 2, 192, (4, 4), 0.8),
     Form("distilbert", 96, 3, 128, (4, 1), 0.8, "relu"),
     Form("bert", 64, 1, 130, (1, 1), 0.9),
+    Form("bert", 66, 3, 96, (4, 4), 0.8),  # heads of 22 features
+    Form("distilbert", 64, 2, 80, (4, 1), 0.7, quantized_attention=False),
 )
 
 
@@ -109,6 +113,6 @@ def build(form: Form, folder: Path) -> SmallEncoder:
         {name: np.asarray(values) for name, values in Case(4, 24, "right", seed).feeds(names).items()}
         for seed in range(CALIBRATION_BATCHES)
     ]
-    pyfastep.quantize(fp32, folder / "quantized.onnx", data=data, embeddings=True)
+    pyfastep.quantize(fp32, folder / "quantized.onnx", data=data, embeddings=True, attention=form.quantized_attention)
     pyfastep.convert(folder / "quantized.onnx", folder / "converted.onnx")
     return SmallEncoder(form, fp32, folder / "quantized.onnx", folder / "converted.onnx")

@@ -16,7 +16,7 @@ from .whole_model import WholeModel
 
 # What the slowest tier computes in a second or two.
 TOKENS_OF_ALL_TIERS = 1500
-EXAMPLES_PER_FORM = 20
+EXAMPLES_PER_FORM = 14
 
 # (batch, length) around tiles of tokens and rows of keys, with primes between.
 EDGES = [(1, 1), (64, 1), (63, 7), (17, 15), (16, 16), (7, 33), (3, 63), (5, 64), (2, 65), (13, 97), (1, 509), (2, 512)]
@@ -29,8 +29,7 @@ def test_the_odd_sizes_span_the_range() -> None:
 @pytest.mark.parametrize("number", range(len(EDGES)), ids=lambda i: f"{EDGES[i][0]}x{EDGES[i][1]}")
 def test_edges(whole_model: WholeModel, number: int) -> None:
     batch, length = EDGES[number]
-    for seed, mask in enumerate((MASKS[number % len(MASKS)], "mixed")):
-        whole_model.check(Case(batch, length, mask, seed + number))
+    whole_model.check(Case(batch, length, MASKS[number % len(MASKS)], number))
 
 
 @settings(
