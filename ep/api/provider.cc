@@ -83,6 +83,26 @@ size_t IndexOf(const std::vector<std::string>& names, const std::string& name) {
   return static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin());
 }
 
+// ONNX Runtime writes no compiled node without outputs: the nodes of such a group are left to it, which stores what
+// their function bodies say.
+void RemoveUnread(Ort::ConstGraph graph, const std::vector<PartitionNode>& nodes,
+                  std::vector<std::vector<size_t>>& groups) {
+  const std::vector<std::string> outputs = Names(graph.GetOutputs());
+  const auto is_read = [&](const std::vector<size_t>& group) {
+    std::set<std::string> read(outputs.begin(), outputs.end());
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      if (std::find(group.begin(), group.end(), i) != group.end()) continue;
+      for (const PartitionNode::Input& input : nodes[i].inputs) read.insert(input.name);
+    }
+    return std::any_of(group.begin(), group.end(), [&](size_t i) {
+      const std::vector<std::string>& names = nodes[i].outputs;
+      return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return read.count(name) > 0; });
+    });
+  };
+  groups.erase(std::remove_if(groups.begin(), groups.end(), [&](const auto& group) { return !is_read(group); }),
+               groups.end());
+}
+
 TensorView FindConstant(const std::string& name, const std::vector<const NodeView*>& nodes) {
   for (const NodeView* node : nodes) {
     for (size_t i = 0; i < node->InputCount(); ++i) {
@@ -172,7 +192,8 @@ void Provider::ClaimNodes(Ort::ConstGraph graph, OrtEpGraphSupportInfo* support)
     ++claimed;
   }
   if (total + contexts == 0) return;
-  const std::vector<std::vector<size_t>> groups = Partition(described);
+  std::vector<std::vector<size_t>> groups = Partition(described);
+  if (context_writer_.enabled()) RemoveUnread(graph, described, groups);
   for (const std::vector<size_t>& group : groups) {
     std::vector<const OrtNode*> members;
     for (const size_t i : group) members.push_back(nodes[i]);

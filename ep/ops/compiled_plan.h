@@ -50,7 +50,7 @@ struct LoadedPlan {
   Tier tier = Tier::kScalar;
 };
 
-// The plan of a partition. `used[i]`: output i is wanted, by position. options.tier is the best tier that may be used;
+// The plan of a partition; `wanted_outputs`: by position. options.tier is the best tier that may be used;
 // the plan runs on the tier that it was compiled for. Throws Error.
 LoadedPlan LoadPlan(const BlobSource& source, const std::string& partition, const std::vector<size_t>& wanted_outputs,
                     const GraphPlanOptions& options);

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 
 from . import compiled, doors
 from .encoder_graph import EncoderGraph, Values, encoder, encoder_feeds
@@ -72,6 +73,7 @@ def both(
     library: Path, folder: Path, graph: EncoderGraph, outputs: list[str], feeds: Values, plans: int | None = None
 ) -> None:
     """A graph compiled into a file and into the model, against the reference."""
+    folder.mkdir(exist_ok=True)
     source = compiled.save(graph.model(outputs), folder)
     for embed in (False, True):
         result = folder / f"ctx{embed}.onnx"
@@ -120,6 +122,32 @@ def test_one_of_two_outputs(fastep_library: Path, tmp_path: Path) -> None:
     x = float_input(graph)
     (_, q) = graph.skip_norm(x, x, 16)
     both(fastep_library, tmp_path, graph, [q], float_feeds())
+
+
+def test_nodes_whose_results_nobody_reads(fastep_library: Path, tmp_path: Path) -> None:
+    """ONNX Runtime writes no compiled node without outputs: they stay what they are to it."""
+    graph = EncoderGraph()
+    x = float_input(graph)
+    (y,) = graph.skip_norm(x, x, 16, "f32")
+    graph.linear(graph.skip_norm(graph.plain("Abs", y), x, 16, "u8")[0], "QLinear_u8", 9, 16)
+    both(fastep_library, tmp_path, graph, [y], float_feeds(), 1)
+
+
+def test_branches_around(fastep_library: Path, tmp_path: Path) -> None:
+    """A value that a branch reads leaves its plan, and one that a branch computes enters another."""
+    graph = EncoderGraph()
+    x = float_input(graph)
+    flag = graph.add_input("flag", np.bool_)
+    (first,) = graph.skip_norm(x, x, 16, "f32")
+    branches = {}
+    for branch, op_type in (("then_branch", "Abs"), ("else_branch", "Neg")):
+        info = helper.make_tensor_value_info(branch, onnx.TensorProto.FLOAT, None)
+        branches[branch] = helper.make_graph([helper.make_node(op_type, [first], [branch])], branch, [], [info])
+    graph.nodes.append(helper.make_node("If", [flag], ["chosen"], "if", **branches))
+    graph.steps.append(lambda v: v.update(chosen=np.abs(v[first]) if v["flag"] else -v[first]))
+    (after,) = graph.skip_norm(first, "chosen", 16, "f32")
+    for value in (True, False):
+        both(fastep_library, tmp_path / str(value), graph, [after], {**float_feeds(), "flag": np.array(value)}, 2)
 
 
 def test_outputs_dropped_and_names_changed_later(fastep_library: Path, tmp_path: Path) -> None:
