@@ -155,11 +155,7 @@ void FloatAttentionStep::AttendSegment(const RunContext& run, const Scratch& s, 
   const int32_t end = static_cast<int32_t>(RoundUp(static_cast<size_t>(segment.lane + segment.lanes), kTileTokenStep));
   int32_t lanes = 0;
   for (int32_t begin = segment.lane / kTileTokenStep * kTileTokenStep; begin < end; begin += lanes) {
-    // Two chunks of 32 rather than 48 and 16.
-    const int32_t left = end - begin;
-    const bool halves = left > s.lanes && left < 2 * s.lanes;
-    lanes =
-        halves ? static_cast<int32_t>(RoundUp(static_cast<size_t>(left) / 2, kTileTokenStep)) : std::min(left, s.lanes);
+    lanes = std::min(end - begin, s.lanes);
     Attend(run, s, {tile, segment, head, begin, lanes}, slot);
   }
 }
