@@ -91,7 +91,7 @@ def test_bias(capi: Capi, tier: str, dims: tuple[int, ...]) -> None:
 
 
 def test_many_keys_take_narrow_chunks(capi: Capi, tier: str) -> None:
-    """Scores of fewer queries at a time, down to 16; the last chunk of a tile is as wide as the others."""
+    """Scores of fewer queries at a time, down to 16."""
     rng = np.random.default_rng(7)
     for length in (690, 1030):
         check(capi, tier, float_spec(1, 2), operands(rng, 1, length, 2))
