@@ -18,7 +18,7 @@ from pyfastep.demo.models import DemoModel
 def test_demo_runs_from_the_first_step_to_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "_ROUNDS", 5)
     monkeypatch.setattr(steps, "_TEXTS", 24)
-    monkeypatch.setattr(command, "_be_quiet_and_offline", lambda: None)  # not for the tests that follow
+    monkeypatch.setattr(command, "be_quiet_and_offline", lambda: None)  # not for the tests that follow
     monkeypatch.setattr(steps, "MODELS", (DemoModel("minilm", (4, 1), 0.8), DemoModel("distilbert")))
     done = CliRunner().invoke(command.app, ["--output", str(tmp_path), "--length", "9", "--length", "12"])
     assert done.exit_code == 0, done.output
@@ -39,7 +39,7 @@ def test_demo_runs_from_the_first_step_to_the_last(tmp_path: Path, monkeypatch: 
 
 def test_missing_package_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_MINILM_PACKAGE", "no_such_package")
-    monkeypatch.setattr(command, "_be_quiet_and_offline", lambda: None)
+    monkeypatch.setattr(command, "be_quiet_and_offline", lambda: None)
     monkeypatch.setattr(sys, "argv", ["demo", "--output", str(tmp_path)])
     with pytest.raises(SystemExit) as caught:
         command.main()
