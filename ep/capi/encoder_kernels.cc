@@ -68,9 +68,9 @@ FASTEP_CAPI int fastep_float_finish(int tier, const FloatFinishArgs* args) {
   return Call(Encoder(tier).float_finish, args);
 }
 
-// A dense product over one K-block, with any epilogue.
-FASTEP_CAPI int fastep_dense_product(int tier, const ProductArgs* args) {
-  return Call(KernelsOf(static_cast<Tier>(tier)).product[static_cast<int>(RhsKind::kDense)], args);
+// A product over one K-block, with any epilogue.
+FASTEP_CAPI int fastep_product(int tier, int kind, const ProductArgs* args) {
+  return Call(KernelsOf(static_cast<Tier>(tier)).product[kind], args);
 }
 
 }  // namespace fastep::capi

@@ -82,6 +82,9 @@ struct Epilogue {
   int32_t* token_max = nullptr;  // [tokens] of this tile
   // Known: no value to be clamped reaches 2^31, where the conversion to int32 would fail before the clamp.
   bool bounded = false;
+  // A quantized output is written in the planar layout, the lhs of a 4x1 product; lanes beyond the tile's tokens hold
+  // anything. Only for tiers that list kPlanarEpilogue.
+  bool planar = false;
 };
 
 // Epilogues beyond those of a single linear, as bits of KernelTable::extras; without one the driver finishes in a
@@ -89,6 +92,7 @@ struct Epilogue {
 constexpr uint32_t kResidualEpilogue = 1;    // OutputKind::kResidual
 constexpr uint32_t kTokenScaleEpilogue = 2;  // Epilogue::token_scale
 constexpr uint32_t kTokenMaxEpilogue = 4;    // Epilogue::token_max
+constexpr uint32_t kPlanarEpilogue = 8;      // Epilogue::planar, and LayerNormArgs::planar
 // Another form of weights.
 constexpr uint32_t kBoundedPairs = 16;  // RhsView::bounded_pairs
 
@@ -138,6 +142,7 @@ struct LayerNormArgs {
   float out_scale, out_zero_point;
   int32_t lo, hi;  // 0, 255 or -128, 127
   uint8_t flip;    // 0x80 for s8, 0 for u8
+  bool planar;     // q is a planar tile instead, as Epilogue::planar
 };
 
 // One embedding table: the row of each token, as f32 or as (value - zero_point) * scale.

@@ -10,6 +10,7 @@
 namespace fastep {
 
 struct TokenTile {
+  int64_t index;
   int64_t begin;   // first token
   int32_t count;   // real tokens
   int32_t tokens;  // width: count rounded up to kTileTokenStep
@@ -27,7 +28,7 @@ class Tiling {
   TokenTile operator[](int64_t i) const {
     const int64_t begin = StepBegin(i) * kTileTokenStep;
     const int64_t end = StepBegin(i + 1) * kTileTokenStep;
-    return {begin, static_cast<int32_t>(std::min(m_, end) - begin), static_cast<int32_t>(end - begin)};
+    return {i, begin, static_cast<int32_t>(std::min(m_, end) - begin), static_cast<int32_t>(end - begin)};
   }
 
  private:

@@ -12,6 +12,7 @@ POINTER, I32, F32 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
 RESIDUAL_EPILOGUE = 1
 TOKEN_SCALE_EPILOGUE = 2
 TOKEN_MAX_EPILOGUE = 4
+PLANAR_EPILOGUE = 8
 OUTPUT_KINDS = {"i32": 0, "u8": 1, "s8": 2, "f32": 3, "residual": 4}
 
 
@@ -33,6 +34,7 @@ class LayerNormArgs(ctypes.Structure):
         ("lo", I32),
         ("hi", I32),
         ("flip", ctypes.c_uint8),
+        ("planar", ctypes.c_bool),
     ]
 
 
@@ -168,6 +170,7 @@ class Epilogue(ctypes.Structure):
         ("token_scale", POINTER),
         ("token_max", POINTER),
         ("bounded", ctypes.c_bool),
+        ("planar", ctypes.c_bool),
     ]
 
 
@@ -191,3 +194,8 @@ def call(capi: Capi, kernel: str, tier: str, *args: Any) -> bool:
     values = [ctypes.c_void_p(a.ctypes.data) if hasattr(a, "ctypes") else a for a in args]
     values = [ctypes.byref(a) if isinstance(a, ctypes.Structure) else a for a in values]
     return bool(getattr(capi.library, f"fastep_{kernel}")(TIERS.index(tier), *values))
+
+
+def extras(capi: Capi, tier: str) -> int:
+    """The bits of KernelTable::extras."""
+    return int(capi.library.fastep_extras(TIERS.index(tier)))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from . import encoder_capi as abi
-from .capi import TIERS, Array, Capi, Guarded, guarded
+from .capi import KINDS, TIERS, Array, Capi, Guarded, guarded
 
 WIDTHS = (16, 32, 48, 64)
 
@@ -266,11 +266,11 @@ def test_epilogues(capi: Capi, tier: str, tokens: int, kind: str, bounded: bool)
         )
         args.first = args.last = True
         args.epilogue, args.out = ctypes.addressof(epilogue), out.data.ctypes.data
-        must_call(capi, "dense_product", name, args)
+        must_call(capi, "product", name, KINDS.index("dense"), args)
         return [out]
 
-    extras = abi.RESIDUAL_EPILOGUE | abi.TOKEN_SCALE_EPILOGUE
-    assert capi.library.fastep_extras(list(TIERS).index(tier)) & extras == extras
+    expected = abi.RESIDUAL_EPILOGUE | abi.TOKEN_SCALE_EPILOGUE
+    assert abi.extras(capi, tier) & expected == expected
     same_bits(capi, tier, run)
 
 
@@ -286,7 +286,7 @@ def test_largest_accumulators(capi: Capi, tier: str, tokens: int, quads: int) ->
     weights[-1, :, 4:], init[-4:] = 0, np.iinfo(np.int32).min
     values = guarded((weights.nbytes + 64,), np.uint8).data
     values[: weights.nbytes] = weights.view(np.uint8).reshape(-1)
-    if not capi.library.fastep_extras(list(TIERS).index(tier)) & abi.TOKEN_MAX_EPILOGUE:
+    if not abi.extras(capi, tier) & abi.TOKEN_MAX_EPILOGUE:
         pytest.skip(f"the tier {tier} leaves it to softmax")
     largest = guarded((tokens,), np.int32)
     largest.data[...] = np.iinfo(np.int32).min
@@ -299,7 +299,7 @@ def test_largest_accumulators(capi: Capi, tier: str, tokens: int, quads: int) ->
     for groups in np.array_split(np.arange(rows // 8), calls):
         args.group_begin, args.group_end = int(groups[0]), int(groups[-1]) + 1
         args.out = out.data[groups[0] * 8 :].ctypes.data
-        must_call(capi, "dense_product", tier, args)
+        must_call(capi, "product", tier, KINDS.index("dense"), args)
     w = weights.transpose(0, 2, 1, 3).reshape(rows, -1).astype(np.int64)
     sums = w @ lhs.transpose(0, 2, 1).reshape(-1, tokens).astype(np.int64) + init[:, None]
     largest.check()

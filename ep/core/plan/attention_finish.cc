@@ -23,11 +23,11 @@ void ScaleTokens(const int32_t* acc, int32_t rows, int32_t tokens, const float* 
   }
 }
 
-void FillZeroPoint(OutputKind kind, float zero_point, size_t count, uint8_t* y) {
+void FillZeroPoint(OutputKind kind, float zero_point, size_t bytes, uint8_t* y) {
   if (kind == OutputKind::kFloat) {
-    std::fill_n(reinterpret_cast<float*>(y), count, zero_point);
+    std::fill_n(reinterpret_cast<float*>(y), bytes / sizeof(float), zero_point);
   } else {
-    std::fill_n(y, count, static_cast<uint8_t>(static_cast<int32_t>(zero_point)));
+    std::fill_n(y, bytes, static_cast<uint8_t>(static_cast<int32_t>(zero_point)));
   }
 }
 

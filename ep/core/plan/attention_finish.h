@@ -12,7 +12,7 @@ namespace fastep {
 void ScaleTokens(const int32_t* acc, int32_t rows, int32_t tokens, const float* token_scale, OutputKind kind,
                  float zero_point, uint8_t* y);
 
-// y = zero_point, `count` times.
-void FillZeroPoint(OutputKind kind, float zero_point, size_t count, uint8_t* y);
+// y = zero_point, in `bytes` bytes.
+void FillZeroPoint(OutputKind kind, float zero_point, size_t bytes, uint8_t* y);
 
 }  // namespace fastep

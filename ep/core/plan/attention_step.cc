@@ -59,7 +59,7 @@ struct AttentionStep::Slot {
   int32_t* row_sum;    // [tokens]
   float* token_scale;  // [tokens]
   int32_t* partial;    // [head_rows][tokens]
-  uint8_t* output;     // [head_rows][tokens], where the product cannot write to y
+  uint8_t* output;     // [head_rows] rows as those of y, where the product cannot write there
 };
 
 AttentionStep::AttentionStep(const AttentionSpec& spec, const AttentionViews& views)
@@ -85,7 +85,10 @@ std::vector<StorageId> AttentionStep::Touches() const {
   return {views_.q.storage, views_.k.storage, views_.v.storage, views_.y.storage};
 }
 
-bool AttentionStep::Fused(const RunContext& run) const { return (run.kernels.extras & kTokenScaleEpilogue) != 0; }
+bool AttentionStep::Fused(const KernelTable& kernels) { return (kernels.extras & kTokenScaleEpilogue) != 0; }
+bool AttentionStep::CanWritePlanar(const KernelTable& kernels) {
+  return Fused(kernels) && (kernels.extras & kPlanarEpilogue) != 0;
+}
 
 AttentionStep::Scratch AttentionStep::LayOut(const RunContext& run) const {
   const KeyMap& keys = run.keys[views_.key_map];
@@ -100,7 +103,7 @@ AttentionStep::Scratch AttentionStep::LayOut(const RunContext& run) const {
   s.init_at = s.values_at + rows * s.value_bytes + kCacheLine;
   s.slots_at = s.init_at + rows * sizeof(int32_t);
   s.with_bias = bias_ != kNoInput;
-  s.with_output = !Fused(run) || head_rows_ != head_size_;
+  s.with_output = !Fused(run.kernels) || head_rows_ != head_size_;
   const auto most = static_cast<size_t>(keys.most_rows());
   const size_t words = most * (s.with_bias ? 2 : 1) + 3 + static_cast<size_t>(head_rows_) * (s.with_output ? 2 : 1);
   s.slot_bytes = tokens * (words * 4 + most);
@@ -205,14 +208,14 @@ void AttentionStep::Attend(const RunContext& run, const Scratch& s, int64_t inde
                   done + 1 == total, out);
     ++done;
   }
-  const size_t values = static_cast<size_t>(head_size_) * static_cast<size_t>(tile.tokens);
+  const size_t bytes = static_cast<size_t>(head_size_) * run.RowBytes(views_.y.storage, tile);
   if (total == 0) {
-    FillZeroPoint(kind_, out_zero_point_, values, y);
+    FillZeroPoint(kind_, out_zero_point_, bytes, y);
   } else if (s.with_output) {
     Finish(run, tile, head, slot);
   }
   if (kind_ != OutputKind::kQuantS8) return;
-  for (size_t i = 0; i < values; ++i) y[i] ^= 0x80;
+  for (size_t i = 0; i < bytes; ++i) y[i] ^= 0x80;
 }
 
 // Probabilities of a tile's queries over the keys of one of its sequences.
@@ -252,7 +255,7 @@ void AttentionStep::Score(const RunContext& run, const Scratch& s, const TokenTi
 
 Epilogue AttentionStep::OutputEpilogue(const RunContext& run, const Slot& slot) const {
   Epilogue epilogue{};
-  epilogue.kind = Fused(run) ? kind_ : OutputKind::kInt32;
+  epilogue.kind = Fused(run.kernels) ? kind_ : OutputKind::kInt32;
   epilogue.acc_init = no_init_.data();
   epilogue.scale = out_bias_.data();  // readable, not used
   epilogue.bias = out_bias_.data();
@@ -260,21 +263,21 @@ Epilogue AttentionStep::OutputEpilogue(const RunContext& run, const Slot& slot) 
   epilogue.hi = epilogue.lo + 255;
   epilogue.rhs_zero_point = v_zero_point_.empty() ? nullptr : v_zero_point_.data();
   epilogue.token_sum = slot.row_sum;
-  if (Fused(run)) epilogue.token_scale = slot.token_scale;
+  if (Fused(run.kernels)) epilogue.token_scale = slot.token_scale;
   epilogue.bounded = out_scale_ < kBoundedScale;
+  epilogue.planar = run.IsPlanar(views_.y.storage);
   return epilogue;
 }
 
 // From the slot to y: heads whose size is no multiple of kRowStep, tiers that cannot scale by token.
 void AttentionStep::Finish(const RunContext& run, const TokenTile& tile, int32_t head, const Slot& slot) const {
   uint8_t* y = run.Tile(views_.y, tile, HeadRow(head));
-  if (!Fused(run)) {
+  if (!Fused(run.kernels)) {
     ScaleTokens(reinterpret_cast<const int32_t*>(slot.output), head_size_, tile.tokens, slot.token_scale, kind_,
                 out_zero_point_, y);
     return;
   }
-  const size_t element = kind_ == OutputKind::kFloat ? sizeof(float) : 1;
-  std::memcpy(y, slot.output, static_cast<size_t>(head_size_) * static_cast<size_t>(tile.tokens) * element);
+  std::memcpy(y, slot.output, static_cast<size_t>(head_size_) * run.RowBytes(views_.y.storage, tile));
 }
 
 }  // namespace fastep

@@ -29,6 +29,9 @@ class AttentionStep final : public Step {
   void Run(const RunContext& run, Parallel& parallel) const override;
   StepWork Work(const RunContext& run) const override;
 
+  // Whether y may stand in a planar storage.
+  static bool CanWritePlanar(const KernelTable& kernels);
+
  private:
   struct Scratch;
   struct Slot;
@@ -42,7 +45,7 @@ class AttentionStep final : public Step {
   void Finish(const RunContext& run, const TokenTile& tile, int32_t head, const Slot& slot) const;
 
   int32_t HeadRow(int32_t head) const { return head * head_size_; }
-  bool Fused(const RunContext& run) const;
+  static bool Fused(const KernelTable& kernels);
 
   AttentionViews views_;
   int32_t heads_, head_size_, head_rows_;  // head_rows_: padded to kRowStep

@@ -222,10 +222,10 @@ void EncoderPlan::RunGroup(const std::vector<PlanTensor>& inputs, const std::vec
   for (const InputId mask : parts_.masks) {
     keys.emplace_back(tokens, shape.length, mask == kNoInput ? nullptr : &inputs[static_cast<size_t>(mask)]);
   }
-  RunContext run{kernels_,     encoder_,           tokens,  keys,   inputs, outputs, parts_.layout,
-                 shape.length, parallel.Threads(), nullptr, nullptr};
-  const size_t values =
-      RoundUp(parts_.layout.token_bytes() * static_cast<size_t>(tokens.tiling().padded_tokens()), kCacheLine);
+  const size_t storage_tokens = parts_.layout.Tokens(tokens.tiling(), kernels_.planar_row_bytes);
+  RunContext run{kernels_,     encoder_,           tokens,         keys,    inputs, outputs, parts_.layout,
+                 shape.length, parallel.Threads(), storage_tokens, nullptr, nullptr};
+  const size_t values = RoundUp(parts_.layout.token_bytes() * storage_tokens, kCacheLine);
   size_t scratch = 0;
   for (const auto& step : parts_.steps) scratch = std::max(scratch, step->ScratchBytes(run));
   run.storages = arena.Reserve(values + scratch);
@@ -263,9 +263,11 @@ void EncoderPlan::ClearOutputs(const std::vector<void*>& outputs, const Shape& s
 std::string EncoderPlan::Summary() const {
   size_t packed = 0;
   for (const PlanProduct& product : parts_.products) packed += product.info.packed_bytes;
+  const size_t planar = parts_.layout.planar_count();
   return std::to_string(parts_.steps.size()) + " steps, " + std::to_string(parts_.products.size()) +
          " products, packed " + std::to_string(packed) + " bytes, values " +
          std::to_string(parts_.layout.token_bytes()) + " bytes per token" +
+         (planar == 0 ? "" : " (" + std::to_string(planar) + " planar)") +
          (padding_mask_ == kNoInput ? "" : ", right padding of the mask not computed");
 }
 

@@ -20,7 +20,7 @@ void FlipSigns(uint8_t* bytes, size_t count) {
 // What a run needs beside its values, and where it stands.
 struct LinearStep::Scratch {
   TaskGrid grid;
-  bool planar;
+  bool repack;  // a 4x1 product of quads
   bool sums;
   size_t lhs_bytes;      // of a planar tile
   size_t sums_at;        // token sums of all tiles
@@ -44,16 +44,16 @@ LinearStep::Scratch LinearStep::LayOut(const RunContext& run) const {
   const int32_t widest = run.tokens.tiling()[0].tokens;
   const auto padded = static_cast<size_t>(run.tokens.tiling().padded_tokens());
   Scratch s{TaskGrid(run, rhs.rows(), residual ? kNormRun : kRowStep, kMaxTaskRows), false, false, 0, 0, 0, 0, 0};
-  s.planar = rhs.kind() == RhsKind::k4x1;
+  s.repack = rhs.kind() == RhsKind::k4x1 && !run.IsPlanar(x_.storage);
   s.sums = linears_.View().rhs_zero_point != nullptr;
-  s.lhs_bytes = s.planar ? LhsTileBytes(run.kernels, rhs.kind(), rhs.k_quads(), widest) : 0;
+  s.lhs_bytes = s.repack ? LhsTileBytes(run.kernels, rhs.kind(), rhs.k_quads(), widest) : 0;
   s.sums_at = s.lhs_bytes * static_cast<size_t>(run.tokens.tile_count());
   s.slots_at = RoundUp(s.sums_at + (s.sums ? padded * sizeof(int32_t) : 0), kCacheLine);
   s.partial_bytes = PartialBytes(rhs, s.grid.rows_per_task(), widest);
   const bool second_pass = residual && (run.kernels.extras & kResidualEpilogue) == 0;
   s.slot_bytes = s.partial_bytes + (second_pass ? OutTileBytes(OutputKind::kFloat, s.grid.rows_per_task(), widest) : 0);
   // Going to planar by way of row-major.
-  if (s.planar && run.encoder.planar_from_quad == nullptr) {
+  if (s.repack && run.encoder.planar_from_quad == nullptr) {
     s.slot_bytes = std::max(s.slot_bytes, RoundUp(static_cast<size_t>(rhs.k_quads()) * 4 * widest, kCacheLine));
   }
   return s;
@@ -67,7 +67,7 @@ size_t LinearStep::ScratchBytes(const RunContext& run) const {
 
 void LinearStep::Run(const RunContext& run, Parallel& parallel) const {
   const Scratch s = LayOut(run);
-  if (s.planar || s.sums) {
+  if (s.repack || s.sums) {
     RunTasks(run, parallel, static_cast<size_t>(run.tokens.tile_count()), [&](size_t tile, size_t worker) {
       Scratch mine = s;
       mine.slots_at += worker * s.slot_bytes;
@@ -86,7 +86,7 @@ void LinearStep::PrepareTile(const RunContext& run, const Scratch& s, int64_t in
   const TokenTile tile = run.tokens.tiling()[index];
   const uint8_t* quads = run.Tile(x_, tile);
   const int32_t k_quads = linears_.rhs().k_quads();
-  if (s.planar) {
+  if (s.repack) {
     uint8_t* planar = run.scratch + static_cast<size_t>(index) * s.lhs_bytes;
     if (run.encoder.planar_from_quad != nullptr) {
       run.encoder.planar_from_quad(quads, k_quads, tile.tokens, planar);
@@ -109,15 +109,16 @@ void LinearStep::PrepareTile(const RunContext& run, const Scratch& s, int64_t in
 void LinearStep::Multiply(const RunContext& run, const Scratch& s, const TaskGrid::Task& task, size_t worker) const {
   const TokenTile tile = run.tokens.tiling()[task.tile];
   uint8_t* slot = run.scratch + s.slots_at + worker * s.slot_bytes;
-  const uint8_t* lhs = s.planar ? run.scratch + static_cast<size_t>(task.tile) * s.lhs_bytes : run.Tile(x_, tile);
+  const uint8_t* lhs = s.repack ? run.scratch + static_cast<size_t>(task.tile) * s.lhs_bytes : run.Tile(x_, tile);
   Epilogue epilogue = linears_.View();
   if (s.sums) epilogue.token_sum = reinterpret_cast<const int32_t*>(run.scratch + s.sums_at) + tile.begin;
   if (stats_ != kNoStorage) return AddToResidual(run, tile, lhs, epilogue, task, slot);
+  epilogue.planar = run.IsPlanar(y_.storage);
   uint8_t* out = run.Tile(y_, tile, task.row_begin);
   MultiplyTile(run.kernels, linears_.rhs(), lhs, tile.tokens, task.row_begin, task.row_end, epilogue,
                reinterpret_cast<int32_t*>(slot), out);
   if (epilogue.kind == OutputKind::kQuantS8) {
-    FlipSigns(out, static_cast<size_t>(task.row_end - task.row_begin) * static_cast<size_t>(tile.tokens));
+    FlipSigns(out, static_cast<size_t>(task.row_end - task.row_begin) * run.RowBytes(y_.storage, tile));
   }
 }
 

@@ -1,4 +1,4 @@
-// Quad tiles times packed weights, to quad tiles, float tiles, or added to a residual.
+// Quantized tiles times packed weights, to quantized tiles, float tiles, or added to a residual.
 #pragma once
 
 #include "core/plan/packed_linear.h"

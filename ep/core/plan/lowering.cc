@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "core/plan/fusions.h"
 #include "core/plan/linear_step.h"
 #include "core/plan/norm_step.h"
+#include "core/plan/planar_values.h"
 #include "core/plan/repack_step.h"
 #include "core/plan/transfer_step.h"
 
@@ -26,7 +28,10 @@ const std::string& NameOf(const EmbedSpec& spec) { return spec.norm.name; }
 class Lowering {
  public:
   Lowering(const PlanGraph& graph, const KernelTable& kernels, Packer& packer)
-      : graph_(graph), kernels_(kernels), packer_(packer), fusions_(FindFusions(graph)), views_(graph.values.size()) {}
+      : graph_(graph), kernels_(kernels), packer_(packer), fusions_(FindFusions(graph)), views_(graph.values.size()) {
+    PackAll();
+    planar_ = FindPlanarValues(graph_, kinds_, kernels_);
+  }
 
   PlanParts Run() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
@@ -44,13 +49,21 @@ class Lowering {
   }
 
  private:
+  struct Packed {
+    PackedLinears linears;
+    size_t product;  // of PlanParts::products
+  };
+
   const PlanValue& Value(ValueId id) const { return graph_.values[static_cast<size_t>(id)]; }
   const LinearNode& LinearAt(int32_t node) const {
     return std::get<LinearNode>(graph_.nodes[static_cast<size_t>(node)]);
   }
 
-  StorageId AddStorage(ElementType type, int64_t rows) {
-    return parts_.layout.Add(rows, type == ElementType::kF32 ? sizeof(float) : 1);
+  StorageId AddStorage(ElementType type, int64_t rows, bool planar = false) {
+    return parts_.layout.Add(rows, type == ElementType::kF32 ? sizeof(float) : 1, planar);
+  }
+  StorageId StorageFor(ValueId id) {
+    return AddStorage(Value(id).type, Value(id).features, planar_[static_cast<size_t>(id)]);
   }
 
   // A step of the current node's turn, named after it.
@@ -62,10 +75,9 @@ class Lowering {
     parts_.steps.push_back(std::move(step));
   }
 
-  // The product that was packed last.
-  void AddProduct(std::unique_ptr<const Step> step) {
-    AddStep(std::move(step));
-    const PlanProduct& product = parts_.products.back();
+  void AddProduct(Packed packed, View x, View y, StorageId stats) {
+    AddStep(std::make_unique<LinearStep>(std::move(packed.linears), x, y, stats));
+    const PlanProduct& product = parts_.products[packed.product];
     StepLabel& label = parts_.labels.back();
     label.nodes = product.nodes;
     label.n = product.n;
@@ -84,7 +96,7 @@ class Lowering {
     View& view = views_[static_cast<size_t>(id)];
     if (view.storage != kNoStorage) return view;
     const PlanValue& value = Value(id);
-    view = {AddStorage(value.type, value.features), 0, static_cast<int32_t>(value.features)};
+    view = {StorageFor(id), 0, static_cast<int32_t>(value.features)};
     AddStep(std::make_unique<ImportStep>(value.input, value.type, view));
     return view;
   }
@@ -113,12 +125,32 @@ class Lowering {
     return copy;
   }
 
-  PackedLinears Pack(const std::vector<const LinearSpec*>& specs) {
+  // The linears that `node` computes: several if it is the first of those that are merged.
+  std::vector<int32_t> MergedAt(int32_t node) const {
+    const std::vector<int32_t>& merged = fusions_.merged[static_cast<size_t>(node)];
+    return merged.empty() ? std::vector<int32_t>{node} : merged;
+  }
+
+  // All weights before any step: how a value is laid out follows from the products that read it.
+  void PackAll() {
+    packed_.resize(graph_.nodes.size());
+    kinds_.resize(graph_.nodes.size());
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      const auto runs_with = static_cast<size_t>(fusions_.runs_with[i]);
+      const auto is_linear = [&](size_t node) { return std::holds_alternative<LinearNode>(graph_.nodes[node]); };
+      if (is_linear(i) && (runs_with == i || !is_linear(runs_with))) Pack(static_cast<int32_t>(i));
+    }
+  }
+
+  void Pack(int32_t node) {
+    std::vector<const LinearSpec*> specs;
+    for (const int32_t i : MergedAt(node)) specs.push_back(&LinearAt(i).spec);
     PackedLinears linears = packer_.Pack(specs, kernels_);
     PlanProduct product{{}, linears.n(), linears.k(), linears.info()};
     for (const LinearSpec* spec : specs) product.nodes.push_back(spec->name);
+    for (const int32_t i : MergedAt(node)) kinds_[static_cast<size_t>(i)] = linears.info().kind;
     parts_.products.push_back(std::move(product));
-    return linears;
+    packed_[static_cast<size_t>(node)].emplace(Packed{std::move(linears), parts_.products.size() - 1});
   }
 
   // That of the kind of product with the most work: one for all, so that a small dense head at the end of a sparse
@@ -135,14 +167,13 @@ class Lowering {
   }
 
   void Emit(const LinearNode& node) {
-    std::vector<int32_t> nodes = fusions_.merged[static_cast<size_t>(node_)];
-    if (nodes.empty()) nodes.push_back(node_);
-    std::vector<const LinearSpec*> specs;
-    for (const int32_t i : nodes) specs.push_back(&LinearAt(i).spec);
+    const std::vector<int32_t> nodes = MergedAt(node_);
     const View x = ViewOf(node.x);
-    PackedLinears linears = Pack(specs);
-    const View y = {AddStorage(node.spec.y_type, linears.n()), 0, linears.n()};
-    AddProduct(std::make_unique<LinearStep>(std::move(linears), x, y, kNoStorage));
+    Packed& packed = *packed_[static_cast<size_t>(node_)];
+    // Merged ones feed attention, which reads quads.
+    const bool planar = nodes.size() == 1 && planar_[static_cast<size_t>(node.y)];
+    const View y = {AddStorage(node.spec.y_type, packed.linears.n(), planar), 0, packed.linears.n()};
+    AddProduct(std::move(packed), x, y, kNoStorage);
     int32_t row = 0;
     for (const int32_t i : nodes) {
       const auto features = static_cast<int32_t>(LinearAt(i).spec.weight.n);
@@ -160,7 +191,7 @@ class Lowering {
       const LinearNode& product = LinearAt(linear);
       const View x = ViewOf(product.x);
       views.z = Own(product.y == node.x ? node.residual : node.x);
-      AddProduct(std::make_unique<LinearStep>(Pack({&product.spec}), x, View{views.z, 0, features}, views.stats));
+      AddProduct(std::move(*packed_[static_cast<size_t>(linear)]), x, View{views.z, 0, features}, views.stats);
     } else {
       const bool into_x = DiesHere(node.x) && !DiesHere(node.residual);
       const StorageId added = ViewOf(into_x ? node.residual : node.x).storage;
@@ -190,7 +221,7 @@ class Lowering {
     const bool quads = !node.spec.IsFloat() || node.spec.y.type != ElementType::kF32;
     const bool padded = quads && head_size % 4 != 0;
     const int32_t features = padded ? heads * PaddedHead(head_size) : heads * head_size;
-    views.y = {AddStorage(node.spec.y.type, features), 0, features};
+    views.y = {padded ? AddStorage(node.spec.y.type, features) : StorageFor(node.y), 0, features};
     const auto found = std::find(parts_.masks.begin(), parts_.masks.end(), node.spec.mask);
     views.key_map = static_cast<size_t>(found - parts_.masks.begin());
     if (found == parts_.masks.end()) parts_.masks.push_back(node.spec.mask);
@@ -224,7 +255,7 @@ class Lowering {
   void EmitNorm(const NormSpec& spec, const NormValues& y, NormViews views) {
     const auto features = static_cast<int32_t>(spec.features);
     views.wants_float = y.as_float != kNoValue;
-    if (y.quantized != kNoValue) views.quantized = AddStorage(spec.quantized.type, spec.features);
+    if (y.quantized != kNoValue) views.quantized = StorageFor(y.quantized);
     AddStep(std::make_unique<NormStep>(spec, views));
     if (y.as_float != kNoValue) Define(y.as_float, {views.z, 0, features});
     if (y.quantized != kNoValue) Define(y.quantized, {views.quantized, 0, features});
@@ -234,6 +265,9 @@ class Lowering {
   const KernelTable& kernels_;
   Packer& packer_;
   Fusions fusions_;
+  std::vector<std::optional<Packed>> packed_;  // per node, taken by its step
+  std::vector<RhsKind> kinds_;                 // per node, of linears
+  std::vector<bool> planar_;                   // per value
   std::vector<View> views_;
   PlanParts parts_;
   int32_t node_ = 0;

@@ -70,6 +70,7 @@ void NormStep::Run(const RunContext& run, Parallel& parallel) const {
     args.row_end = task.row_end;
     args.y = views_.wants_float ? run.FloatTile(views_.z, tile) : nullptr;
     args.q = views_.quantized == kNoStorage ? nullptr : run.Tile(views_.quantized, tile);
+    args.planar = views_.quantized != kNoStorage && run.IsPlanar(views_.quantized);
     run.encoder.layer_norm(&args);
   });
 }

@@ -31,8 +31,9 @@ struct RunContext {
   const std::vector<PlanTensor>& inputs;
   const std::vector<void*>& outputs;
   const StorageLayout& layout;
-  int64_t length;  // of the row-major sequences
-  size_t threads;  // 0: unknown
+  int64_t length;         // of the row-major sequences
+  size_t threads;         // 0: unknown
+  size_t storage_tokens;  // of StorageLayout::Tokens
   uint8_t* storages;
   uint8_t* scratch;  // of the running step
 
@@ -43,12 +44,18 @@ struct RunContext {
     return count;
   }
 
+  bool IsPlanar(StorageId id) const { return layout[id].planar; }
+  // Bytes of a row of a tile.
+  size_t RowBytes(StorageId id, const TokenTile& tile) const {
+    if (IsPlanar(id)) return static_cast<size_t>(kernels.planar_row_bytes);
+    return static_cast<size_t>(tile.tokens) * layout[id].element_bytes;
+  }
   // Row `row` of a tile of a storage.
   uint8_t* Tile(StorageId id, const TokenTile& tile, int32_t row = 0) const {
     const StorageLayout::Entry& entry = layout[id];
-    return storages + entry.offset * static_cast<size_t>(tokens.tiling().padded_tokens()) +
-           static_cast<size_t>(tile.begin) * entry.token_bytes +
-           static_cast<size_t>(row) * static_cast<size_t>(tile.tokens) * entry.element_bytes;
+    const int64_t before = entry.planar ? tile.index * kernels.planar_row_bytes : tile.begin;
+    return storages + entry.offset * storage_tokens + static_cast<size_t>(before) * entry.token_bytes +
+           static_cast<size_t>(row) * RowBytes(id, tile);
   }
   uint8_t* Tile(const View& view, const TokenTile& tile, int32_t row = 0) const {
     return Tile(view.storage, tile, view.row + row);

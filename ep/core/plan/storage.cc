@@ -7,10 +7,12 @@
 
 namespace fastep {
 
-StorageId StorageLayout::Add(int64_t rows, size_t element_bytes) {
+StorageId StorageLayout::Add(int64_t rows, size_t element_bytes, bool planar) {
   Entry entry;
   entry.element_bytes = element_bytes;
   entry.token_bytes = RoundUp(static_cast<size_t>(rows), kRowStep) * element_bytes;
+  entry.planar = planar;
+  planar_count_ += planar ? 1 : 0;
   entries_.push_back(entry);
   return static_cast<StorageId>(entries_.size() - 1);
 }
@@ -19,6 +21,11 @@ void StorageLayout::Touch(StorageId id, int32_t step) {
   Entry& entry = entries_[static_cast<size_t>(id)];
   if (entry.first < 0) entry.first = step;
   entry.last = step;
+}
+
+size_t StorageLayout::Tokens(const Tiling& tiling, int32_t planar_row_bytes) const {
+  const int64_t planar = planar_count_ > 0 ? tiling.count() * planar_row_bytes : 0;
+  return static_cast<size_t>(std::max(tiling.padded_tokens(), planar));
 }
 
 // Large ones first, each at the lowest place that is free for all of its life.

@@ -1,13 +1,15 @@
 // Where the values of a plan stand in its arena.
 //
 // Every storage takes the same number of bytes per packed token, so one layout, found when the plan is built, serves
-// every batch and length: a storage begins at offset * padded tokens. Storages that are never needed at the same time
+// every batch and length: a storage begins at offset * Tokens(...). Storages that are never needed at the same time
 // share memory.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
+
+#include "core/tiling.h"
 
 namespace fastep {
 
@@ -19,23 +21,29 @@ class StorageLayout {
   struct Entry {
     size_t element_bytes;
     size_t token_bytes;  // element_bytes * padded rows
-    size_t offset = 0;   // per padded token
+    bool planar;         // tiles in the planar layout, else of quads (or of floats)
+    size_t offset = 0;   // per token
     int32_t first = -1;  // step that touches it first, and last
     int32_t last = -1;
   };
 
   // `rows` per token, padded to kRowStep.
-  StorageId Add(int64_t rows, size_t element_bytes);
+  StorageId Add(int64_t rows, size_t element_bytes, bool planar = false);
   void Touch(StorageId id, int32_t step);
   // Once all storages and steps are known.
   void Place();
 
   const Entry& operator[](StorageId id) const { return entries_[static_cast<size_t>(id)]; }
   size_t token_bytes() const { return token_bytes_; }  // of all of them
+  size_t planar_count() const { return planar_count_; }
+  // What storages have room for: the padded tokens, or whole planar rows where a plan has any, which are
+  // `planar_row_bytes` long however narrow their tile is.
+  size_t Tokens(const Tiling& tiling, int32_t planar_row_bytes) const;
 
  private:
   std::vector<Entry> entries_;
   size_t token_bytes_ = 0;
+  size_t planar_count_ = 0;
 };
 
 }  // namespace fastep

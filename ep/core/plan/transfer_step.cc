@@ -68,8 +68,9 @@ void ImportStep::Run(const RunContext& run, Parallel& parallel) const {
                            reinterpret_cast<float*>(run.Tile(y_, tile)));
     } else {
       const auto quads = static_cast<int32_t>(CeilDiv(static_cast<size_t>(y_.features), 4));
-      run.kernels.pack_quad(rows, stride, m, y_.features, 0, quads, tile.tokens, type_ == ElementType::kS8 ? 0x80 : 0,
-                            run.Tile(y_, tile));
+      const auto pack = run.IsPlanar(y_.storage) ? run.kernels.pack_planar : run.kernels.pack_quad;
+      pack(rows, stride, m, y_.features, 0, quads, tile.tokens, type_ == ElementType::kS8 ? 0x80 : 0,
+           run.Tile(y_, tile));
     }
   });
 }

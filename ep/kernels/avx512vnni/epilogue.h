@@ -1,14 +1,28 @@
 // From accumulators in registers to the output of a call. Rows count from the first of the call.
 #pragma once
 
-#include "core/kernel_table.h"
+#include "kernels/avx512vnni/kernels.h"
 #include "kernels/avx512vnni/zmm.h"
 #include "kernels/generic/gelu.h"
 
 namespace fastep::avx512vnni {
 
 // kRare: what is not worth a copy in every loop, GELU before all. kTokenU8: attention's output, dense products only.
-enum class Ending { kPartial, kI32, kI32Max, kU8, kS8, kF32, kResidual, kTokenU8, kGeluU8, kRare };
+enum class Ending {
+  kPartial,
+  kI32,
+  kI32Max,
+  kU8,
+  kPlanarU8,
+  kS8,
+  kF32,
+  kResidual,
+  kTokenU8,
+  kPlanarTokenU8,
+  kGeluU8,
+  kPlanarGeluU8,
+  kRare
+};
 
 // A call's epilogue as the loops need it: everything in locals, so that it stays in registers.
 struct Output {
@@ -52,16 +66,18 @@ FASTEP_INLINE Ending EndingOf(const ProductArgs& args, bool dense) {
   if (e.kind == OutputKind::kInt32) return e.token_max != nullptr ? Ending::kI32Max : Ending::kI32;
   if (e.activation == Activation::kGelu && e.kind == OutputKind::kQuantU8 && e.bounded &&
       e.out_scale <= kCoarseGeluScale) {
-    return Ending::kGeluU8;
+    return e.planar ? Ending::kPlanarGeluU8 : Ending::kGeluU8;
   }
   if (e.activation == Activation::kGelu || e.activation == Activation::kGeluTanh) return Ending::kRare;
   if (e.token_scale != nullptr) {
-    return dense && e.kind == OutputKind::kQuantU8 && e.bounded ? Ending::kTokenU8 : Ending::kRare;
+    if (!dense || e.kind != OutputKind::kQuantU8 || !e.bounded) return Ending::kRare;
+    return e.planar ? Ending::kPlanarTokenU8 : Ending::kTokenU8;
   }
   if (e.kind == OutputKind::kResidual) return Ending::kResidual;
   if (e.kind == OutputKind::kFloat) return Ending::kF32;
   if (!e.bounded) return Ending::kRare;
-  return e.kind == OutputKind::kQuantU8 ? Ending::kU8 : Ending::kS8;
+  if (e.kind == OutputKind::kQuantU8) return e.planar ? Ending::kPlanarU8 : Ending::kU8;
+  return e.planar ? Ending::kRare : Ending::kS8;
 }
 
 FASTEP_INLINE Output OutputOf(const ProductArgs& args, int rows_per_group, bool dense) {
@@ -91,14 +107,28 @@ FASTEP_INLINE U8x64 PackBytes(I32x16 r0, I32x16 r1, I32x16 r2, I32x16 r3) {
   return _mm512_shuffle_epi8(rows, transpose);
 }
 
+// One row of 16 V tokens of int32 to a planar row of bytes, saturated. Its order is just what packing gives (pack.cc);
+// vectors that are not there become 0.
+template <bool kSigned, int V>
+FASTEP_INLINE U8x64 PackPlanarRow(const I32x16 (&q)[V]) {
+  const __m512i zero = _mm512_setzero_si512();
+  const __m512i lo = _mm512_packs_epi32(q[0], V > 1 ? q[V > 1 ? 1 : 0] : zero);
+  const __m512i hi = V > 2 ? _mm512_packs_epi32(q[V > 2 ? 2 : 0], V > 3 ? q[V > 3 ? 3 : 0] : zero) : zero;
+  return kSigned ? _mm512_packs_epi16(lo, hi) : _mm512_packus_epi16(lo, hi);
+}
+
+template <bool kSigned>
+FASTEP_INLINE U8x64 ClampBelow(U8x64 bytes, __m512i lo) {
+  return kSigned ? _mm512_max_epi8(bytes, lo) : _mm512_max_epu8(bytes, lo);
+}
+
 // clamp(rne(v)) for |v| < 2^31: by the saturation of PackBytes and, for relu, by `lo`.
 template <bool kSigned>
 FASTEP_INLINE U8x64 Quantize(const F32x16 (&v)[4], __m512i lo) {
   I32x16 q[4];
   FASTEP_UNROLL
   for (int r = 0; r < 4; ++r) q[r] = _mm512_cvtps_epi32(v[r]);
-  const U8x64 bytes = PackBytes<kSigned>(q[0], q[1], q[2], q[3]);
-  return kSigned ? _mm512_max_epi8(bytes, lo) : _mm512_max_epu8(bytes, lo);
+  return ClampBelow<kSigned>(PackBytes<kSigned>(q[0], q[1], q[2], q[3]), lo);
 }
 
 FASTEP_INLINE F32x16 Requantize(const Output& o, int32_t row, I32x16 acc) {
@@ -110,19 +140,40 @@ FASTEP_INLINE F32x16 RequantizeByToken(const Output& o, int32_t row, int32_t tok
                          BroadcastF32(o.bias + row));
 }
 
-// kByToken: one factor per token, attention's normalization.
-template <bool kSigned, bool kByToken, int V>
-FASTEP_INLINE void StoreQuantized(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
+// 16 values of a quantized output, not yet rounded. kByToken: one factor per token, attention's normalization.
+enum class Form { kByRow, kByToken, kGelu };
+template <Form kForm>
+FASTEP_INLINE F32x16 ValueOf(const Output& o, int32_t row, int32_t token, I32x16 acc) {
+  if constexpr (kForm == Form::kByToken) return RequantizeByToken(o, row, token, acc);
+  const F32x16 y = Requantize(o, row, acc);
+  if constexpr (kForm == Form::kByRow) return y;
+  const F32x16 scale = _mm512_set1_ps(o.epilogue->out_scale), zero_point = _mm512_set1_ps(o.epilogue->out_zero_point);
+  return _mm512_fmadd_ps(CoarseGeluErf<ZmmOps>(y), scale, zero_point);
+}
+
+template <Form kForm, bool kSigned, int V>
+FASTEP_INLINE void StoreQuads(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
   const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
   uint8_t* out = o.out + static_cast<size_t>(row) * (kLanes * V);
   FASTEP_UNROLL
   for (int v = 0; v < V; ++v) {
     F32x16 y[4];
     FASTEP_UNROLL
-    for (int r = 0; r < 4; ++r) {
-      y[r] = kByToken ? RequantizeByToken(o, row + r, v * kLanes, acc[r][v]) : Requantize(o, row + r, acc[r][v]);
-    }
+    for (int r = 0; r < 4; ++r) y[r] = ValueOf<kForm>(o, row + r, v * kLanes, acc[r][v]);
     Store(out + v * 64, Quantize<kSigned>(y, lo));
+  }
+}
+
+template <Form kForm, int V>
+FASTEP_INLINE void StorePlanar(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
+  const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
+  uint8_t* out = o.out + static_cast<size_t>(row) * kPlanarRowBytes;
+  FASTEP_UNROLL
+  for (int r = 0; r < 4; ++r) {
+    I32x16 q[V];
+    FASTEP_UNROLL
+    for (int v = 0; v < V; ++v) q[v] = _mm512_cvtps_epi32(ValueOf<kForm>(o, row + r, v * kLanes, acc[r][v]));
+    Store(out + r * kPlanarRowBytes, ClampBelow<false>(PackPlanarRow<false>(q), lo));
   }
 }
 
@@ -135,22 +186,6 @@ FASTEP_INLINE void StoreF32(const Output& o, int32_t row, const I32x16 (&acc)[4]
   for (int i = 0; i < 4 * V; ++i) {
     const F32x16 y = _mm512_max_ps(Requantize(o, row + i / V, acc[i / V][i % V]), lo);
     Store(out + i * 64, _mm512_castps_si512(y));
-  }
-}
-
-template <int V>
-FASTEP_INLINE void StoreGelu(const Output& o, int32_t row, const I32x16 (&acc)[4][V]) {
-  const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
-  const F32x16 scale = _mm512_set1_ps(o.epilogue->out_scale), zero_point = _mm512_set1_ps(o.epilogue->out_zero_point);
-  uint8_t* out = o.out + static_cast<size_t>(row) * (kLanes * V);
-  FASTEP_UNROLL
-  for (int v = 0; v < V; ++v) {
-    F32x16 y[4];
-    FASTEP_UNROLL
-    for (int r = 0; r < 4; ++r) {
-      y[r] = _mm512_fmadd_ps(CoarseGeluErf<ZmmOps>(Requantize(o, row + r, acc[r][v])), scale, zero_point);
-    }
-    Store(out + v * 64, Quantize<false>(y, lo));
   }
 }
 
@@ -219,18 +254,25 @@ FASTEP_INLINE void Finish(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
       if constexpr (kDense) UpdateMax<V>(o, acc);
       return StoreI32<V>(o.out, row, acc);
     case Ending::kU8:
-      return StoreQuantized<false, false, V>(o, row, acc);
+      return StoreQuads<Form::kByRow, false>(o, row, acc);
+    case Ending::kPlanarU8:
+      return StorePlanar<Form::kByRow>(o, row, acc);
     case Ending::kS8:
-      return StoreQuantized<true, false, V>(o, row, acc);
+      return StoreQuads<Form::kByRow, true>(o, row, acc);
     case Ending::kF32:
       return StoreF32<V>(o, row, acc);
     case Ending::kResidual:
       return StoreResidual<V>(o, row, acc);
     case Ending::kTokenU8:
-      if constexpr (kDense) return StoreQuantized<false, true, V>(o, row, acc);
+      if constexpr (kDense) return StoreQuads<Form::kByToken, false>(o, row, acc);
+      return;
+    case Ending::kPlanarTokenU8:
+      if constexpr (kDense) return StorePlanar<Form::kByToken>(o, row, acc);
       return;
     case Ending::kGeluU8:
-      return StoreGelu<V>(o, row, acc);
+      return StoreQuads<Form::kGelu, false>(o, row, acc);
+    case Ending::kPlanarGeluU8:
+      return StorePlanar<Form::kGelu>(o, row, acc);
     case Ending::kRare: {
       alignas(64) uint8_t memory[4 * 64 * V];
       StoreI32<V>(memory, 0, acc);

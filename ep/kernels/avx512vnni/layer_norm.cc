@@ -77,34 +77,65 @@ FASTEP_INLINE void Merge(const LayerNormArgs& a, F32x16 (&mean)[V], F32x16 (&rst
   }
 }
 
+// What rows of LayerNorm need; in locals, so that it stays in registers.
 template <int V>
-void LayerNormOfWidth(const LayerNormArgs& a) {
-  constexpr int kTokens = V * kLanes;
+struct Normalizer {
   F32x16 mean[V], rstd[V];
-  Merge<V>(a, mean, rstd);
-  const F32x16 scale = _mm512_set1_ps(a.out_scale), zero_point = _mm512_set1_ps(a.out_zero_point);
-  const F32x16 hi = _mm512_set1_ps(static_cast<float>(a.hi));
-  const bool is_signed = a.lo < 0;
-  const __m512i flip = _mm512_set1_epi8(static_cast<char>(a.flip));
+  F32x16 scale, zero_point, hi;
+  __m512i flip;
+};
+
+// y of 16 tokens, in f32 to memory where that is wanted, and its integers.
+template <int V>
+FASTEP_INLINE I32x16 NormalRow(const LayerNormArgs& a, const Normalizer<V>& n, int32_t row, int v) {
+  const size_t at = static_cast<size_t>(row) * (V * kLanes) + static_cast<size_t>(v) * kLanes;
+  const F32x16 normal = _mm512_mul_ps(_mm512_sub_ps(_mm512_load_ps(a.z + at), n.mean[v]), n.rstd[v]);
+  const F32x16 y = _mm512_fmadd_ps(normal, BroadcastF32(a.gamma + row), BroadcastF32(a.beta + row));
+  if (a.y != nullptr) _mm512_store_ps(a.y + at, y);
+  // What is too small for int32, and NaN, becomes the lowest one.
+  return _mm512_cvtps_epi32(_mm512_min_ps(n.hi, _mm512_fmadd_ps(y, n.scale, n.zero_point)));
+}
+
+// Without q the integers go nowhere.
+template <bool kSigned, int V>
+FASTEP_INLINE void QuadRows(const LayerNormArgs& a, const Normalizer<V>& n) {
   for (int32_t row = a.row_begin; row < a.row_end; row += 4) {
-    const size_t at = static_cast<size_t>(row) * kTokens;
     FASTEP_UNROLL
     for (int v = 0; v < V; ++v) {
       I32x16 q[4];
       FASTEP_UNROLL
-      for (int r = 0; r < 4; ++r) {
-        const F32x16 z = _mm512_load_ps(a.z + at + r * kTokens + v * kLanes);
-        const F32x16 normal = _mm512_mul_ps(_mm512_sub_ps(z, mean[v]), rstd[v]);
-        const F32x16 y = _mm512_fmadd_ps(normal, BroadcastF32(a.gamma + row + r), BroadcastF32(a.beta + row + r));
-        if (a.y != nullptr) _mm512_store_ps(a.y + at + r * kTokens + v * kLanes, y);
-        // What is too small for int32, and NaN, becomes the lowest one.
-        q[r] = _mm512_cvtps_epi32(_mm512_min_ps(hi, _mm512_fmadd_ps(y, scale, zero_point)));
-      }
+      for (int r = 0; r < 4; ++r) q[r] = NormalRow(a, n, row + r, v);
       if (a.q == nullptr) continue;
-      const U8x64 bytes =
-          is_signed ? PackBytes<true>(q[0], q[1], q[2], q[3]) : PackBytes<false>(q[0], q[1], q[2], q[3]);
-      Store(a.q + at + v * 64, _mm512_xor_si512(bytes, flip));
+      const U8x64 bytes = PackBytes<kSigned>(q[0], q[1], q[2], q[3]);
+      Store(a.q + static_cast<size_t>(row) * (V * kLanes) + v * 64, _mm512_xor_si512(bytes, n.flip));
     }
+  }
+}
+
+template <bool kSigned, int V>
+FASTEP_INLINE void PlanarRows(const LayerNormArgs& a, const Normalizer<V>& n) {
+  for (int32_t row = a.row_begin; row < a.row_end; ++row) {
+    I32x16 q[V];
+    FASTEP_UNROLL
+    for (int v = 0; v < V; ++v) q[v] = NormalRow(a, n, row, v);
+    const U8x64 bytes = PackPlanarRow<kSigned>(q);
+    Store(a.q + static_cast<size_t>(row) * kPlanarRowBytes, _mm512_xor_si512(bytes, n.flip));
+  }
+}
+
+template <int V>
+void LayerNormOfWidth(const LayerNormArgs& a) {
+  Normalizer<V> n;
+  Merge<V>(a, n.mean, n.rstd);
+  n.scale = _mm512_set1_ps(a.out_scale);
+  n.zero_point = _mm512_set1_ps(a.out_zero_point);
+  n.hi = _mm512_set1_ps(static_cast<float>(a.hi));
+  n.flip = _mm512_set1_epi8(static_cast<char>(a.flip));
+  const bool planar = a.planar && a.q != nullptr;
+  if (a.lo < 0) {
+    planar ? PlanarRows<true>(a, n) : QuadRows<true>(a, n);
+  } else {
+    planar ? PlanarRows<false>(a, n) : QuadRows<false>(a, n);
   }
 }
 

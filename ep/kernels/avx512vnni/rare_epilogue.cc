@@ -29,41 +29,63 @@ void FinishFloat(const Output& o, int32_t tokens, int32_t row, const int32_t* ac
   }
 }
 
+// The conversion would turn what is too large into the lowest integer. What is too small may become just that.
+template <Activation kActivation, bool kCoarse>
+FASTEP_INLINE F32x16 BelowInt32(const Output& o, int32_t row, int32_t token, const int32_t* acc) {
+  const Epilogue& e = *o.epilogue;
+  F32x16 y = Scaled(o, row, token, acc);
+  if constexpr (kActivation != Activation::kNone) {
+    y = _mm512_fmadd_ps(Activate<kActivation, kCoarse>(y), _mm512_set1_ps(e.out_scale),
+                        _mm512_set1_ps(e.out_zero_point));
+  }
+  return _mm512_min_ps(y, _mm512_set1_ps(static_cast<float>(e.hi)));
+}
+
 template <Activation kActivation, bool kCoarse, bool kSigned>
-void FinishQuantized(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
-  const F32x16 out_scale = _mm512_set1_ps(o.epilogue->out_scale);
-  const F32x16 out_zero_point = _mm512_set1_ps(o.epilogue->out_zero_point);
-  // The conversion would turn what is too large into the lowest integer. What is too small may become just that.
-  const F32x16 hi = _mm512_set1_ps(static_cast<float>(o.epilogue->hi));
+void FinishQuads(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
   const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
   uint8_t* out = o.out + static_cast<size_t>(row) * tokens;
   for (int32_t t = 0; t < tokens; t += kLanes) {
     F32x16 y[4];
     FASTEP_UNROLL
-    for (int r = 0; r < 4; ++r) {
-      const F32x16 v = Scaled(o, row + r, t, acc + r * tokens + t);
-      constexpr bool kScaled = kActivation != Activation::kNone;
-      y[r] = kScaled ? _mm512_fmadd_ps(Activate<kActivation, kCoarse>(v), out_scale, out_zero_point) : v;
-      y[r] = _mm512_min_ps(y[r], hi);
-    }
+    for (int r = 0; r < 4; ++r) y[r] = BelowInt32<kActivation, kCoarse>(o, row + r, t, acc + r * tokens + t);
     Store(out + t * 4, Quantize<kSigned>(y, lo));
   }
 }
 
-template <Activation kActivation, bool kCoarse>
-void FinishBytes(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
-  if (o.epilogue->kind == OutputKind::kQuantU8) {
-    return FinishQuantized<kActivation, kCoarse, false>(o, tokens, row, acc);
+template <Activation kActivation, bool kCoarse, bool kSigned>
+void FinishPlanar(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
+  const __m512i lo = _mm512_set1_epi8(static_cast<char>(o.lo));
+  for (int r = 0; r < 4; ++r, ++row) {
+    I32x16 q[kMaxTileTokens / kLanes];
+    FASTEP_UNROLL
+    for (int32_t t = 0; t < kMaxTileTokens; t += kLanes) {
+      q[t / kLanes] = _mm512_setzero_si512();
+      if (t >= tokens) continue;
+      q[t / kLanes] = _mm512_cvtps_epi32(BelowInt32<kActivation, kCoarse>(o, row, t, acc + r * tokens + t));
+    }
+    Store(o.out + static_cast<size_t>(row) * kPlanarRowBytes, ClampBelow<kSigned>(PackPlanarRow<kSigned>(q), lo));
   }
-  FinishQuantized<kActivation, kCoarse, true>(o, tokens, row, acc);
+}
+
+template <Activation kActivation, bool kCoarse, bool kSigned>
+void FinishBytes(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
+  if (o.epilogue->planar) return FinishPlanar<kActivation, kCoarse, kSigned>(o, tokens, row, acc);
+  FinishQuads<kActivation, kCoarse, kSigned>(o, tokens, row, acc);
+}
+
+template <Activation kActivation, bool kCoarse>
+void FinishQuantized(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
+  if (o.epilogue->kind == OutputKind::kQuantU8) return FinishBytes<kActivation, kCoarse, false>(o, tokens, row, acc);
+  FinishBytes<kActivation, kCoarse, true>(o, tokens, row, acc);
 }
 
 template <Activation kActivation>
 void FinishAny(const Output& o, int32_t tokens, int32_t row, const int32_t* acc) {
   if (o.epilogue->kind == OutputKind::kFloat) return FinishFloat<kActivation>(o, tokens, row, acc);
   const bool coarse = kActivation != Activation::kNone && o.epilogue->out_scale <= kCoarseGeluScale;
-  if (coarse) return FinishBytes<kActivation, true>(o, tokens, row, acc);
-  FinishBytes<kActivation, false>(o, tokens, row, acc);
+  if (coarse) return FinishQuantized<kActivation, true>(o, tokens, row, acc);
+  FinishQuantized<kActivation, false>(o, tokens, row, acc);
 }
 
 }  // namespace
