@@ -259,6 +259,12 @@ void PackedRhs::Check(int64_t n, int64_t k, const KernelTable& kernels) const {
   require(index_.size() == static_cast<size_t>(blocks_) * IndicesPerBlock(kind_) + kReadableSlack / sizeof(uint16_t));
   for (size_t i = 0; i + 1 < group_ptr_.size(); ++i) require(group_ptr_[i] <= group_ptr_[i + 1]);
   require(group_ptr_[group_ptr_.size() - 1] <= static_cast<uint64_t>(blocks_));
+  // 4x1 reads the block after the last one of a call, too: the first of the next K-block, or zeros.
+  if (kind_ == RhsKind::k4x1) {
+    for (int32_t b = 1; b < k_blocks_; ++b) require(View(b - 1).group_ptr[groups] == View(b).group_ptr[0]);
+    require(group_ptr_[group_ptr_.size() - 1] == blocks_);
+    for (size_t i = static_cast<size_t>(blocks_) * 4; i < index_.size(); ++i) require(index_[i] == 0);
+  }
   for (int32_t b = 0; b < k_blocks_; ++b) {
     const int step = kind_ == RhsKind::k4x1 ? kInputIndexStep : kQuadIndexStep;
     const int32_t end = (QuadBegin(b + 1) - QuadBegin(b)) * kQuadIndexStep;
