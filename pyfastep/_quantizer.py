@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Settings:
     embeddings: bool
     product_outputs: bool
     exclude: Sequence[str]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -174,6 +175,7 @@ def run_quantizer(prepared: Any, source: Path, target: Path, reader: Calibration
 
     methods = (CalibrationMethod.MinMax, CalibrationMethod.Percentile, CalibrationMethod.Entropy)
     excluded = _excluded_nodes(prepared, settings)
+    extra_options = _extra_options(settings) | _trained_ranges(prepared, settings)
     try:
         with _quiet():
             quantize_static(
@@ -189,7 +191,7 @@ def run_quantizer(prepared: Any, source: Path, target: Path, reader: Calibration
                 weight_type=QuantType.QInt8,
                 calibrate_method=methods[METHODS.index(settings.method)],
                 use_external_data_format=prepared.ByteSize() > _EXTERNAL_ABOVE_BYTES,
-                extra_options=_extra_options(settings),
+                extra_options=extra_options,
             )
     except Exception as error:
         raise FastEPError(
@@ -225,6 +227,23 @@ def _extra_options(settings: Settings) -> dict[str, Any]:
     if settings.method == "percentile":
         options["CalibPercentile"] = settings.percentile
     return options
+
+
+def _trained_ranges(model: Any, settings: Settings) -> dict[str, Any]:
+    """Ranges that are known, in place of calibrated ones, for the inputs of the products with the weights named."""
+    inputs = {node.input[1]: node.input[0] for node in model.graph.node if node.op_type in PRODUCTS}
+    overrides: dict[str, Any] = {}
+    for weight, (low, high) in settings.ranges.items():
+        if weight not in inputs:
+            raise FastEPError(
+                f"a range is given for {weight!r}, which is the weight of no MatMul or Gemm",
+                remedy="name initializers as in the model",
+            )
+        if not low <= 0.0 <= high or low == high:
+            raise FastEPError(f"a range must hold 0 and more than that, found {low} to {high}", node=weight)
+        known = overrides.setdefault(inputs[weight], [{"rmin": np.float32(low), "rmax": np.float32(high)}])[0]
+        known["rmin"], known["rmax"] = min(known["rmin"], np.float32(low)), max(known["rmax"], np.float32(high))
+    return {"TensorQuantOverrides": overrides} if overrides else {}
 
 
 def float_constants(model: Any) -> set[str]:

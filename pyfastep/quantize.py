@@ -81,6 +81,7 @@ def quantize(
     embeddings: bool = False,
     product_outputs: bool = False,
     exclude: Sequence[str] = (),
+    ranges: Mapping[str, tuple[float, float]] | None = None,
     max_length: int = 128,
     batch_size: int = 8,
     max_samples: int = 256,
@@ -104,6 +105,8 @@ def quantize(
         embeddings: Quantize embedding tables too, u8 per tensor: a much smaller file.
         product_outputs: Quantize products before their bias too (rarely of use, see the module's text).
         exclude: Names of MatMul, Gemm or Gather nodes to leave float.
+        ranges: Ranges `(low, high)` known from training, in place of calibrated ones: of the input of the product whose
+            weight is the initializer named.
         max_length: Sequences are cut to this many tokens.
         batch_size: Samples per calibration batch.
         max_samples: No further batch is taken once there are so many samples.
@@ -112,7 +115,7 @@ def quantize(
     Raises:
         FastEPError: A file, an option, the data or the model is not as expected; nothing is written then.
     """
-    settings = _quantizer.Settings(method, percentile, attention, embeddings, product_outputs, exclude)
+    settings = _quantizer.Settings(method, percentile, attention, embeddings, product_outputs, exclude, ranges or {})
     if min(max_length, batch_size, max_samples) < 1:
         raise FastEPError("max_length, batch_size and max_samples must be at least 1")
     source, target = Path(model), Path(output)

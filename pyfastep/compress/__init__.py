@@ -1,10 +1,49 @@
-"""Compression of torch models: block pruning and offline export (needs the extra ``compress``).
+"""Parts that compress torch models: recipes, tasks and data, pruning, distillation, quantization (extra ``compress``).
 
-This package and :mod:`pyfastep.demo` are the only ones that import torch. One-shot pruning is what stands here;
-gradual pruning, distillation and quantization-aware training, which win the accuracy back, are not part of it yet.
+This package and :mod:`pyfastep.demo` are the only ones that import torch. Everything is loaded when it is first used.
 """
 
-from pyfastep.compress.export import export_onnx
-from pyfastep.compress.prune import LayerSparsity, PruneReport, prune_blocks
+from __future__ import annotations
 
-__all__ = ["LayerSparsity", "PruneReport", "export_onnx", "prune_blocks"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyfastep.compress.export import export_onnx
+    from pyfastep.compress.prune import prune_blocks
+    from pyfastep.compress.recipe import Recipe
+    from pyfastep.compress.recipe_file import load_recipe, ready_recipes
+    from pyfastep.compress.second_order import prune_second_order
+    from pyfastep.compress.sparsity import LayerSparsity, PruneReport
+
+__all__ = [
+    "LayerSparsity",
+    "PruneReport",
+    "Recipe",
+    "export_onnx",
+    "load_recipe",
+    "prune_blocks",
+    "prune_second_order",
+    "ready_recipes",
+]
+
+_HOME = {
+    "LayerSparsity": "sparsity",
+    "PruneReport": "sparsity",
+    "Recipe": "recipe",
+    "export_onnx": "export",
+    "load_recipe": "recipe_file",
+    "prune_blocks": "prune",
+    "prune_second_order": "second_order",
+    "ready_recipes": "recipe_file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

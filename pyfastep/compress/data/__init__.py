@@ -1,0 +1,34 @@
+"""Where data come from: the user's files, a generated question answering task, this machine's own documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyfastep.compress.data.splits import Splits
+from pyfastep.compress.recipe import Recipe
+
+__all__ = ["Splits", "load_splits"]
+
+
+def load_splits(recipe: Recipe, cache: Path) -> Splits:
+    """The checked data of a recipe.
+
+    Args:
+        recipe: Its tables ``data`` and ``task`` decide.
+        cache: Folder for what `datasets` keeps.
+
+    Raises:
+        FastEPError: A file is missing, empty or not as the task needs it: names the file, the row and the column.
+    """
+    data = recipe.data
+    if data.source == "facts":
+        from pyfastep.compress.data.facts import fact_splits
+
+        return fact_splits(data.train_samples, data.eval_samples, recipe.seed, data.difficulty, data.view)
+    if data.source == "sentences":
+        from pyfastep.compress.data.sentences import sentence_splits
+
+        return sentence_splits(data.train_samples, data.eval_samples, recipe.seed)
+    from pyfastep.compress.data.files import file_splits
+
+    return file_splits(data, recipe.task, cache)

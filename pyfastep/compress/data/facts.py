@@ -1,0 +1,183 @@
+"""A question answering task from nothing: passages about several people, questions that need both halves.
+
+Every person of a passage has the relation that is asked and its rival (where born, where living), so that the question
+alone leaves as many candidates as there are people, and the passage alone as many as there are facts. Sentences of
+different people are mixed; a person's later sentences may speak of "they"; some sentences deny a false value; a fifth
+of the questions goes through a second person ("the mentor of ..."). Names, values and wordings of the evaluation do
+not occur in training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pyfastep.compress.data.fact_world import RELATIONS, Relation, person_name
+from pyfastep.compress.data.splits import Splits
+
+__all__ = ["Fact", "fact_rows", "fact_splits"]
+
+View = Literal["full", "question-only", "context-only"]
+
+_TWO_STEP_SHARE = 0.2
+_DENIAL_SHARE = 0.3
+_PRONOUN_SHARE = 0.5
+_FURTHER_FACTS = 1
+_HIDDEN_NAME = "Somebody"
+_HIDDEN_QUESTION = "What is it?"
+
+_MENTOR = (("{who} is a pupil of {value}.", "{who} learned everything from {value}."), ("{who} looks up to {value}.",))
+_MENTOR_OF = (("the teacher of {who}", "the mentor of {who}"), ("the guide that {who} followed",))
+_DENIAL = (
+    ("It is not true that this had to do with {value}.", "Some say {value}, which is wrong."),
+    ("The rumour about {value} is false.",),
+)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One statement about one person."""
+
+    person: str
+    relation: str
+    value: str
+
+
+def fact_splits(train: int, held_out: int, seed: int, people: int = 4, view: View = "full") -> Splits:
+    """Training and evaluation rows; the same arguments give the same rows.
+
+    Args:
+        train: Number of training questions.
+        held_out: Number of evaluation questions.
+        seed: Of everything.
+        people: Per passage.
+        view: ``question-only`` calls everybody in the passage the same, ``context-only`` asks nothing.
+    """
+    from datasets import Dataset
+
+    parts = [
+        Dataset.from_list(list(fact_rows(count, f"{seed}-{name}", name == "eval", people, view)))
+        for name, count in (("train", train), ("eval", held_out))
+    ]
+    chance = {"chance_question_only": 100.0 / people, "chance_context_only": 100.0 / _facts_per_passage(people)}
+    return Splits(parts[0], parts[1], notes=chance)
+
+
+def fact_rows(count: int, seed: str, held_out: bool, people: int, view: View = "full") -> Iterator[dict[str, Any]]:
+    """Rows in SQuAD's columns: ``id``, ``question``, ``context``, ``answers``."""
+    rng = random.Random(seed)
+    for number in range(count):
+        yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, people).row(view)}
+
+
+def _facts_per_passage(people: int) -> int:
+    return people * (2 + _FURTHER_FACTS)
+
+
+class _Passage:
+    """One passage with its question."""
+
+    def __init__(self, rng: random.Random, held_out: bool, people: int) -> None:
+        self._rng, self._held_out = rng, held_out
+        self.people = self._distinct(people, lambda: person_name(rng, held_out))
+        self.asked = RELATIONS[rng.choice(sorted(RELATIONS))]
+        self.facts = self._draw_facts()
+
+    def row(self, view: View) -> dict[str, Any]:
+        """Question, context and answer."""
+        subject = self._rng.choice(self.people)
+        answer = next(fact for fact in self.facts if fact.person == subject and fact.relation == self.asked.name)
+        two_steps = self._rng.random() < _TWO_STEP_SHARE
+        pupil = self._rng.choice([person for person in self.people if person != subject]) if two_steps else None
+        who = self._pick(_MENTOR_OF).format(who=pupil) if pupil else subject
+        question = self._pick(self.asked.questions).format(who=who)
+        sentences = self._sentences()
+        if pupil:
+            link = self._pick(_MENTOR).format(who=pupil, value=subject)
+            sentences.insert(self._rng.randrange(len(sentences) + 1), (link, None))
+        return self._assemble(question, sentences, answer, view)
+
+    def _assemble(
+        self, question: str, sentences: list[tuple[str, Fact | None]], answer: Fact, view: View
+    ) -> dict[str, Any]:
+        context, start = "", -1
+        for text, fact in sentences:
+            shown = self._hide_names(text) if view == "question-only" else text
+            if fact == answer:
+                start = len(context) + shown.index(answer.value)
+            context += shown + " "
+        return {
+            "question": _HIDDEN_QUESTION if view == "context-only" else question,
+            "context": context.strip(),
+            "answers": {"text": [answer.value], "answer_start": [start]},
+        }
+
+    def _hide_names(self, text: str) -> str:
+        for person in self.people:
+            text = text.replace(person, _HIDDEN_NAME)
+        return text.replace("They ", f"{_HIDDEN_NAME} ")
+
+    def _draw_facts(self) -> list[Fact]:
+        names = [self.asked.name, self.asked.rival]
+        others = sorted(set(RELATIONS) - set(names))
+        facts = []
+        taken = {word for person in self.people for word in person.split()}
+        for person in self.people:
+            for name in [*names, *self._rng.sample(others, _FURTHER_FACTS)]:
+                facts.append(Fact(person, name, self._new_value(RELATIONS[name], taken)))
+        return facts
+
+    def _new_value(self, relation: Relation, taken: set[str]) -> str:
+        while True:
+            value = relation.value(self._rng, self._held_out)
+            if not any(value in other or other in value for other in taken):
+                taken.add(value)
+                return value
+
+    def _sentences(self) -> list[tuple[str, Fact | None]]:
+        """Runs of one person's sentences, in mixed order; only within a run may "they" stand for the name."""
+        runs: list[list[tuple[str, Fact | None]]] = []
+        for person in self.people:
+            facts = [fact for fact in self.facts if fact.person == person]
+            self._rng.shuffle(facts)
+            cut = self._rng.randrange(len(facts) + 1)
+            runs += [self._run(part) for part in (facts[:cut], facts[cut:]) if part]
+        self._rng.shuffle(runs)
+        return [sentence for run in runs for sentence in run]
+
+    def _run(self, facts: list[Fact]) -> list[tuple[str, Fact | None]]:
+        sentences: list[tuple[str, Fact | None]] = []
+        for fact in facts:
+            who = "They" if sentences and self._rng.random() < _PRONOUN_SHARE else fact.person
+            relation = RELATIONS[fact.relation]
+            text = self._pick(relation.statements).format(who=who, value=fact.value)
+            sentences.append((_plural(text) if who == "They" else text, fact))
+            if self._rng.random() < _DENIAL_SHARE / len(facts):
+                taken = {known.value for known in self.facts} | {word for name in self.people for word in name.split()}
+                sentences.append((self._pick(_DENIAL).format(value=self._new_value(relation, taken)), None))
+        return sentences
+
+    def _pick(self, choices: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
+        return self._rng.choice(choices[self._held_out])
+
+    def _distinct(self, count: int, draw: Any) -> list[str]:
+        found: list[str] = []
+        words: set[str] = set()
+        while len(found) < count:
+            name = draw()
+            if not words & set(name.split()):
+                found.append(name)
+                words |= set(name.split())
+        return found
+
+
+_PLURAL = {"is": "are", "was": "were", "has": "have"}
+
+
+def _plural(text: str) -> str:
+    """The verb that follows "They" in the plural."""
+    subject, verb, rest = text.split(" ", 2)
+    changed = _PLURAL.get(verb) or (verb[:-2] if verb.endswith("ches") else verb[:-1] if verb.endswith("s") else verb)
+    return f"{subject} {changed} {rest}"

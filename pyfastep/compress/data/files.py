@@ -1,0 +1,169 @@
+"""Data from files, read by `datasets` and checked before anything is trained.
+
+Question answering: SQuAD's JSON, or JSONL with its columns. Text classification: CSV or JSONL. Sentences: plain text,
+one a line, or JSONL with ``text`` and on request ``query`` and ``passage``. A name that is no file is looked up on the
+hub.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyfastep.compress.data.splits import Splits
+from pyfastep.compress.recipe import DataSettings, TaskSettings
+from pyfastep.errors import FastEPError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["file_splits"]
+
+_FORMATS = {".csv": "csv", ".jsonl": "json", ".json": "json", ".txt": "text"}
+_QUESTION_COLUMNS = ("question", "context", "answers")
+_HUB_SPLITS = {"train": "train", "eval": "validation"}
+
+
+def file_splits(data: DataSettings, task: TaskSettings, cache: Path) -> Splits:
+    """Both files, checked; see the module's text.
+
+    Raises:
+        FastEPError: Missing, empty or malformed: names the file and the row, what was expected and what was found.
+    """
+    rows = {name: _read(getattr(data, name), name, task.kind, cache) for name in ("train", "eval")}
+    labels: tuple[str, ...] = ()
+    if task.kind == "question-answering":
+        rows = {name: _checked_questions(table, getattr(data, name)) for name, table in rows.items()}
+    elif task.kind == "text-classification":
+        rows, labels = _labelled(rows, data, task)
+    else:
+        rows = {name: _checked_texts(table, getattr(data, name), ("text",)) for name, table in rows.items()}
+    limits = {"train": data.train_samples, "eval": data.eval_samples}
+    cut = {name: table.select(range(min(limits[name] or len(table), len(table)))) for name, table in rows.items()}
+    return Splits(cut["train"], cut["eval"], labels)
+
+
+def _read(source: str, split: str, kind: str, cache: Path) -> Dataset:
+    from datasets import Dataset, load_dataset
+
+    path = Path(source)
+    if not path.exists() and (path.suffix in _FORMATS or path.is_absolute()):
+        raise FastEPError("no such data file", node=source, remedy=f"check data.{split}")
+    if path.is_file() and path.suffix == ".json" and kind == "question-answering":
+        table = Dataset.from_list(list(_squad_rows(path)))
+    else:
+        try:
+            if path.is_file():
+                options = {"data_files": str(path), "split": "train", "cache_dir": str(cache)}
+                table = load_dataset(_format(path), **options)
+            else:
+                table = load_dataset(source, split=_HUB_SPLITS[split], cache_dir=str(cache))
+        except Exception as error:  # the library's errors share no base
+            what = "cannot be read" if path.is_file() else "is no file and cannot be had from the hub"
+            raise FastEPError(f"{what}: {_first_line(error)}", node=source, remedy=f"check data.{split}") from error
+    if len(table) == 0:
+        raise FastEPError("the file holds no rows", node=source)
+    return table
+
+
+def _format(path: Path) -> str:
+    if path.suffix not in _FORMATS:
+        raise FastEPError(f"expected a file {', '.join(_FORMATS)}, found {path.suffix!r}", node=str(path))
+    return _FORMATS[path.suffix]
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]
+
+
+def _squad_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """SQuAD's nested JSON as flat rows."""
+    place = "the top"
+    try:
+        articles = json.loads(path.read_text(encoding="utf-8"))["data"]
+        for a, article in enumerate(articles):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                place = f"data[{a}].paragraphs[{p}]"
+                for item in paragraph["qas"]:
+                    answers = item["answers"]
+                    yield {
+                        "id": str(item["id"]),
+                        "question": item["question"],
+                        "context": paragraph["context"],
+                        "answers": {
+                            "text": [answer["text"] for answer in answers],
+                            "answer_start": [answer["answer_start"] for answer in answers],
+                        },
+                    }
+    except KeyError as error:
+        raise FastEPError(f"expected SQuAD's format, found no {error} at {place}", node=str(path)) from error
+    except (TypeError, ValueError) as error:
+        raise FastEPError(f"not a SQuAD file: {error}, at {place}", node=str(path)) from error
+
+
+def _require_columns(table: Dataset, source: str, columns: tuple[str, ...]) -> None:
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise FastEPError(
+            f"expected the columns {', '.join(columns)}, found {', '.join(table.column_names)}",
+            node=source,
+            remedy=f"{missing[0]} is missing",
+        )
+
+
+def _checked_questions(table: Dataset, source: str) -> Dataset:
+    _require_columns(table, source, _QUESTION_COLUMNS)
+    for number, row in enumerate(table):
+        where = f"{source}: row {number}" + (f", id {row['id']}" if "id" in row else "")
+        texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
+        if not texts or len(texts) != len(starts):
+            raise FastEPError("the question has no answer", node=where, remedy="only answerable questions can be used")
+        for text, start in zip(texts, starts, strict=True):
+            found = row["context"][start : start + len(text)]
+            if not text or found != text:
+                raise FastEPError(
+                    f"expected the answer {text!r} at {start} of its context, found {found!r}", node=where
+                )
+    return table.select_columns([name for name in ("id", *_QUESTION_COLUMNS) if name in table.column_names])
+
+
+def _checked_texts(table: Dataset, source: str, columns: tuple[str, ...]) -> Dataset:
+    """Rows whose texts are texts; empty lines of a plain text file are no rows."""
+    _require_columns(table, source, columns)
+    if table.column_names == ["text"]:
+        table = table.filter(lambda row: bool(row["text"] and row["text"].strip()), desc="empty lines")
+        if len(table) == 0:
+            raise FastEPError("the file holds no text", node=source)
+    for name in columns:
+        for number, text in enumerate(table[name]):
+            if not isinstance(text, str) or not text.strip():
+                raise FastEPError(f"expected a text in {name}, found {text!r}", node=f"{source}: row {number}")
+    kept = [name for name in (*columns, "query", "passage") if name in table.column_names]
+    return table.select_columns(list(dict.fromkeys(kept)))
+
+
+def _labelled(
+    rows: dict[str, Dataset], data: DataSettings, task: TaskSettings
+) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """Texts named ``text`` and ``text_pair``, labels as numbers in the order of their sorted names."""
+    for name, table in rows.items():
+        _require_columns(table, getattr(data, name), (*task.text_columns, task.label_column))
+    known = sorted(set(rows["train"][task.label_column]), key=lambda value: (str(type(value)), value))
+    if len(known) < 2:
+        raise FastEPError(f"expected at least two labels, found {known}", node=data.train)
+    numbers = {value: number for number, value in enumerate(known)}
+    done = {}
+    for name, table in rows.items():
+        source = getattr(data, name)
+        for number, value in enumerate(table[task.label_column]):
+            if value not in numbers:
+                raise FastEPError(
+                    f"expected a label of the training data, found {value!r}", node=f"{source}: row {number}"
+                )
+        texts = _checked_texts(table, source, task.text_columns)
+        renamed = texts.rename_columns(dict(zip(task.text_columns, ("text", "text_pair"), strict=False)))
+        done[name] = renamed.add_column("label", [numbers[value] for value in table[task.label_column]])
+    return done, tuple(str(value) for value in known)

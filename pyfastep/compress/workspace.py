@@ -1,0 +1,112 @@
+"""Folders of a run's steps: each is finished, begun or to be done anew, as its manifest says.
+
+A step's digest covers the recipe tables that it reads, the files that it reads and the digests of the steps before it.
+A step whose folder holds a manifest with the same digest is skipped; one that was begun with the same digest goes on
+with what is there (trainings have their checkpoints); anything else is done anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyfastep.errors import FastEPError
+
+__all__ = ["StepRecord", "Workspace", "digest_of"]
+
+_FINISHED, _BEGUN = "manifest.json", "begun.json"
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A finished step: its folder, its digest, the seconds it took and whether it was finished before this run."""
+
+    name: str
+    folder: Path
+    digest: str
+    seconds: float
+    skipped: bool
+
+
+class Workspace:
+    """The folder ``<output>/steps``.
+
+    Args:
+        output: Of the run; created with its parents.
+        fresh: Forget what earlier runs left.
+    """
+
+    def __init__(self, output: Path, *, fresh: bool = False) -> None:
+        if output.exists() and not output.is_dir():
+            raise FastEPError("expected a folder, found a file", node=str(output), remedy="give another --output")
+        self.output = output
+        self.steps = output / "steps"
+        if fresh and self.steps.exists():
+            shutil.rmtree(self.steps)
+        self.steps.mkdir(parents=True, exist_ok=True)
+        self.records: dict[str, StepRecord] = {}
+
+    def folder(self, step: str) -> Path:
+        """Of a step that is finished.
+
+        Raises:
+            FastEPError: It is not.
+        """
+        if step not in self.records:
+            raise FastEPError(f"step {step} is not finished", node=str(self.steps))
+        return self.records[step].folder
+
+    def run(self, name: str, digest: str, work: Callable[[Path], None]) -> StepRecord:
+        """Does a step, unless it is finished: ``work`` gets its folder."""
+        folder = self.steps / name
+        known = _read(folder / _FINISHED)
+        if known.get("digest") != digest:
+            if _read(folder / _BEGUN).get("digest") != digest and folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(exist_ok=True)
+            (folder / _FINISHED).unlink(missing_ok=True)
+            (folder / _BEGUN).write_text(json.dumps({"digest": digest}))
+            start = time.perf_counter()
+            work(folder)
+            seconds = time.perf_counter() - start
+            _write(folder / _FINISHED, {"step": name, "digest": digest, "seconds": round(seconds, 3)})
+            record = StepRecord(name, folder, digest, seconds, skipped=False)
+        else:
+            record = StepRecord(name, folder, digest, float(known["seconds"]), skipped=True)
+        self.records[name] = record
+        return record
+
+
+def digest_of(values: Any, files: Iterable[Path] = ()) -> str:
+    """SHA-256 of plain values and of the contents of files; of folders, of the files directly in them."""
+    total = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for path in files:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.is_file():
+                total.update(file.name.encode())
+                with file.open("rb") as opened:
+                    while chunk := opened.read(_CHUNK_BYTES):
+                        total.update(chunk)
+    return total.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    """A file that is complete or not there."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, indent=1))
+    partial.replace(path)

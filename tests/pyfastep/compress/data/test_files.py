@@ -1,0 +1,117 @@
+"""Files are checked before anything is trained: each error names the file, the place and what was found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("datasets")
+
+from pyfastep.compress.data.files import file_splits
+from pyfastep.compress.data.splits import Splits
+from pyfastep.compress.recipe import DataSettings, TaskSettings
+from pyfastep.errors import FastEPError
+
+
+def squad(text: str = "1912", start: int = 9, **changes: Any) -> dict[str, Any]:
+    item = {"id": "q1", "question": "When?", "answers": [{"text": text, "answer_start": start}], **changes}
+    return {"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "It sank 1912.", "qas": [item]}]}]}
+
+
+def read(tmp_path: Path, kind: str, name: str, train: str, held_out: str | None = None, **task: Any) -> Splits:
+    for part, content in (("train", train), ("eval", train if held_out is None else held_out)):
+        (tmp_path / f"{part}{name}").write_text(content)
+    data = DataSettings(train=str(tmp_path / f"train{name}"), eval=str(tmp_path / f"eval{name}"))
+    return file_splits(data, TaskSettings(kind, **task), tmp_path / "cache")  # type: ignore[arg-type]
+
+
+def test_squad(tmp_path: Path) -> None:
+    splits = read(tmp_path, "question-answering", ".json", json.dumps(squad(start=8)))
+    assert splits.train[0] == {
+        "id": "q1",
+        "question": "When?",
+        "context": "It sank 1912.",
+        "answers": {"text": ["1912"], "answer_start": [8]},
+    }
+    splits.save(tmp_path / "saved")
+    assert Splits.load(tmp_path / "saved").eval[0] == splits.eval[0]
+
+
+def test_flat_questions(tmp_path: Path) -> None:
+    row = {"question": "When?", "context": "It sank 1912.", "answers": {"text": ["1912"], "answer_start": [8]}}
+    splits = read(tmp_path, "question-answering", ".jsonl", json.dumps(row))
+    assert splits.train[0] == row
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            json.dumps(squad()),
+            r"train.json: row 0, id q1: expected the answer '1912' at 9 of its context, found '912.'",
+        ),
+        (json.dumps(squad(start=8, answers=[])), r"row 0, id q1: the question has no answer"),
+        (json.dumps({"data": []}), r"train.json: the file holds no rows"),
+        (json.dumps({"rows": []}), r"train.json: expected SQuAD's format, found no 'data' at the top"),
+        (json.dumps({"data": [{"paragraphs": [{"qas": [{}]}]}]}), r"found no 'answers' at data\[0\].paragraphs\[0\]"),
+        ("", r"train.json: not a SQuAD file"),
+        (json.dumps([1]), r"train.json: not a SQuAD file"),
+    ],
+)
+def test_bad_questions(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(FastEPError, match=message):
+        read(tmp_path, "question-answering", ".json", content)
+
+
+def test_classes_from_csv_and_jsonl(tmp_path: Path) -> None:
+    splits = read(tmp_path, "text-classification", ".csv", "text,label\ngood,pos\nbad,neg\n", "text,label\nfine,pos\n")
+    assert splits.labels == ("neg", "pos")
+    assert splits.train[:] == {"text": ["good", "bad"], "label": [1, 0]}
+    assert splits.eval[:] == {"text": ["fine"], "label": [1]}
+    rows = "\n".join(json.dumps({"a": "x", "b": "y", "same": n}) for n in (1, 0))
+    options: dict[str, Any] = {"text_columns": ("a", "b"), "label_column": "same"}
+    splits = read(tmp_path, "text-classification", ".jsonl", rows, **options)
+    assert splits.train[0] == {"text": "x", "text_pair": "y", "label": 1}
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "message"),
+    [
+        (
+            "text,kind\na,b\n",
+            None,
+            r"train.csv: expected the columns text, label, found text, kind \(label is missing\)",
+        ),
+        ("text,label\na,b\n", None, r"train.csv: expected at least two labels, found \['b'\]"),
+        (
+            "text,label\na,b\nc,d\n",
+            "text,label\na,e\n",
+            r"eval.csv: row 0: expected a label of the training data, found 'e'",
+        ),
+        ("text,label\na,b\n,d\n", None, r"train.csv: row 1: expected a text in text, found None"),
+        ("text,label\n", None, r"train.csv: (the file holds no rows|cannot be read)"),
+        ("", None, r"train.csv: cannot be read"),
+    ],
+)
+def test_bad_classes(tmp_path: Path, train: str, held_out: str | None, message: str) -> None:
+    with pytest.raises(FastEPError, match=message):
+        read(tmp_path, "text-classification", ".csv", train, held_out)
+
+
+def test_sentences(tmp_path: Path) -> None:
+    splits = read(tmp_path, "sentence-embedding", ".txt", "One.\n\nTwo.\n")
+    assert splits.train["text"][:] == ["One.", "Two."]
+    with pytest.raises(FastEPError, match=r"train.txt: the file holds no (text|rows)"):
+        read(tmp_path, "sentence-embedding", ".txt", "\n\n")
+
+
+def test_missing_and_unknown_files(tmp_path: Path) -> None:
+    task = TaskSettings("sentence-embedding")
+    with pytest.raises(FastEPError, match=r"a.txt: no such data file \(check data.train\)"):
+        file_splits(DataSettings(train=str(tmp_path / "a.txt"), eval="b.txt"), task, tmp_path)
+    (tmp_path / "a.xml").write_text("x")
+    with pytest.raises(FastEPError, match=r"expected a file .csv, .*found '.xml'"):
+        file_splits(DataSettings(train=str(tmp_path / "a.xml"), eval="b"), task, tmp_path)

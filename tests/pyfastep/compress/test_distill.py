@@ -1,0 +1,119 @@
+"""Losses against formulas by hand, and the cached teacher against the live one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .encoders import batches, tiny_bert
+
+torch = pytest.importorskip("torch")
+datasets = pytest.importorskip("datasets")
+
+from pyfastep.compress import distill  # noqa: E402
+from pyfastep.compress.recipe import DistillSettings  # noqa: E402
+from pyfastep.compress.tasks.collate import Collator  # noqa: E402
+from pyfastep.errors import FastEPError  # noqa: E402
+
+
+def test_logits_by_hand() -> None:
+    student, teacher = torch.tensor([[1.0, 2.0, 0.5]]), torch.tensor([[0.0, 3.0, 1.0]])
+
+    def soft(x: torch.Tensor) -> np.ndarray:
+        e = np.exp(x.double().numpy() / 2.0)
+        return e / e.sum()
+
+    p, q = soft(teacher), soft(student)
+    expected = 4.0 * float((p * np.log(p / q)).sum())
+    assert float(distill.logit_loss(student, teacher, 2.0)) == pytest.approx(expected, rel=1e-5)
+    assert float(distill.logit_loss(teacher, teacher, 2.0)) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_hidden_states_count_every_dimension_alike_and_no_padding() -> None:
+    torch.manual_seed(0)
+    teacher = torch.randn(2, 5, 3) * torch.tensor([1.0, 100.0, 0.01])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    spread = teacher[mask.bool()].std(dim=0)
+    student = teacher + 0.5 * spread
+    student[1, 3:] = 1e9  # padding
+    assert float(distill.hidden_loss(student, teacher, mask, True)) == pytest.approx(0.25, rel=1e-3)
+    plain = float(distill.hidden_loss(student, teacher, mask, False))
+    assert plain == pytest.approx(float((0.5 * spread).square().mean()), rel=1e-3)
+
+
+def test_embeddings_by_hand() -> None:
+    hidden = torch.tensor([[[3.0, 0.0], [0.0, 4.0], [9.0, 9.0]]])
+    embedding = distill.sentence_embedding(hidden, torch.tensor([[1, 1, 0]]))
+    assert embedding[0].tolist() == pytest.approx([0.6, 0.8])
+    other = torch.tensor([[1.0, 0.0]])
+    expected = 2.0 * (1 - 0.6) + 3.0 * 2 * (0.4**2 + 0.8**2) / 2
+    assert float(distill.embedding_loss(embedding, other, 2.0, 3.0)) == pytest.approx(expected)
+
+
+def test_the_sum_has_every_part() -> None:
+    teacher, student = tiny_bert("BertForQuestionAnswering"), tiny_bert("BertForQuestionAnswering")
+    with torch.no_grad():
+        student.qa_outputs.weight.add_(0.1)
+    (batch,) = batches(count=1)
+    outputs = student(**batch, output_hidden_states=True)
+    task = torch.tensor(2.0)
+    settings = DistillSettings(task=0.5, logits=0.25, hidden=3.0)
+    distiller = distill.Distiller(settings, teacher, ("start_logits", "end_logits"))
+    with torch.no_grad():
+        wanted = teacher(**batch)
+    parts = [distill.logit_loss(outputs[n], wanted[n], 2.0) for n in ("start_logits", "end_logits")]
+    expected = (
+        0.5 * 2.0 + 0.25 * float(sum(part.detach() for part in parts)) / 2
+    )  # the same encoder: hidden states cost nothing
+    assert float(distiller.loss(outputs, task, batch)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradients_reach_the_student_alone() -> None:
+    teacher, student = tiny_bert(), tiny_bert()
+    with torch.no_grad():
+        student.encoder.layer[0].output.dense.weight.mul_(0.5)
+    (batch,) = batches(count=1)
+    distiller = distill.Distiller(DistillSettings(task=0, logits=0, hidden=1, embedding=1), teacher, ())
+    distiller.loss(student(**batch, output_hidden_states=True), None, batch).backward()
+    assert student.encoder.layer[0].output.dense.weight.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_sizes_that_cannot_be_compared() -> None:
+    from types import SimpleNamespace
+
+    distiller = distill.Distiller(DistillSettings(hidden=1.0), tiny_bert(), ())
+    with pytest.raises(FastEPError, match=r"distill.hidden: hidden states of 16 features.*student's 8"):
+        distiller.check(SimpleNamespace(config=SimpleNamespace(hidden_size=8)))
+
+
+@pytest.mark.parametrize("kind", ["BertForQuestionAnswering", "BertModel", "BertForSequenceClassification"])
+def test_a_cached_teacher_says_the_same(kind: str, tmp_path: Path) -> None:
+    outputs = {
+        "BertForQuestionAnswering": ("start_logits", "end_logits"),
+        "BertModel": ("last_hidden_state",),
+        "BertForSequenceClassification": ("logits",),
+    }[kind]
+    embeds = kind == "BertModel"
+    settings = DistillSettings(
+        task=0.0, logits=0.0 if embeds else 1.0, embedding=float(embeds), embedding_mse=float(embeds), cache=True
+    )
+    teacher, student = tiny_bert(kind), tiny_bert(kind)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    rows = [{"input_ids": list(range(5, 5 + n)), "attention_mask": [1] * n} for n in (3, 7, 5)]
+    live = distill.Distiller(settings, teacher, outputs)
+    table = datasets.Dataset.from_list(rows)
+    cached = distill.add_teacher_columns(table, teacher, live, Collator(0), tmp_path / "cache" / "answers.arrow")
+    assert (tmp_path / "cache" / "answers.arrow").is_file()
+    kept = distill.Distiller(settings, None, outputs)
+    # Logits of padding tokens are a large negative number in the cache and the model's own otherwise: they carry
+    # probability there, so rows are compared without padding.
+    alone = [Collator(0)([row]) for row in cached]
+    for row in alone:
+        given = {name: value for name, value in row.items() if not name.startswith("teacher_")}
+        answers = student(**given)
+        assert float(kept.loss(answers, None, row)) == pytest.approx(float(live.loss(answers, None, row)), rel=1e-4)

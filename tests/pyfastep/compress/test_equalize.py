@@ -1,0 +1,57 @@
+"""Equalization changes no result, balances what it says, and leaves zeros."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+
+from .encoders import batches, tiny_bert, tiny_distilbert
+
+torch = pytest.importorskip("torch")
+
+from pyfastep.compress.equalize import equalize_attention  # noqa: E402
+from pyfastep.compress.prune import prune_blocks  # noqa: E402
+
+
+@pytest.mark.parametrize("make", [lambda: tiny_bert("BertForQuestionAnswering"), tiny_distilbert])
+def test_the_float_model_computes_the_same(make: object) -> None:
+    model = make()  # type: ignore[operator]
+    prune_blocks(model, sparsity=0.5)
+    before = deepcopy(model)
+    assert equalize_attention(model, batches()) == 4
+    (batch,) = batches(count=1, seed=3)
+    with torch.no_grad():
+        # Scaling by factors and their inverses rounds each value a few times in float32.
+        torch.testing.assert_close(model(**batch).start_logits, before(**batch).start_logits, atol=1e-5, rtol=1e-4)
+    changed = 0
+    for new, old in zip(model.parameters(), before.parameters(), strict=True):
+        assert torch.equal(new == 0, old == 0)
+        changed += int(not torch.equal(new, old))
+    assert changed == 2 * 7  # per layer: weights and biases of query, key and value, and the output's weight
+
+
+def test_query_and_key_peak_alike() -> None:
+    model = tiny_bert()
+    attention = model.encoder.layer[0].attention.self
+    with torch.no_grad():
+        attention.key.weight[3].mul_(50.0)
+    equalize_attention(model, batches())
+    peaks = {}
+
+    def watch(name: str) -> object:
+        return lambda module, inputs, output: peaks.setdefault(name, []).append(output.abs().flatten(0, 1).amax(dim=0))
+
+    for name in ("query", "key"):
+        getattr(attention, name).register_forward_hook(watch(name))
+    with torch.no_grad():
+        for batch in batches():
+            model(**batch)
+    query, key = (torch.stack(peaks[name]).amax(dim=0) for name in ("query", "key"))
+    torch.testing.assert_close(query, key, rtol=1e-3, atol=1e-4)
+
+
+def test_another_architecture_is_left_alone() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4))
+    model.forward = lambda input_ids, attention_mask: input_ids  # type: ignore[method-assign]
+    assert equalize_attention(model, batches(count=1)) == 0

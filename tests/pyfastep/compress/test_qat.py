@@ -1,0 +1,102 @@
+"""Fake quantization: the same numbers as ONNX Runtime's quantizer, gradients, shared ranges, zeros that stay."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .encoders import batches, tiny_bert, tiny_distilbert
+
+torch = pytest.importorskip("torch")
+
+from pyfastep.compress import qat  # noqa: E402
+from pyfastep.compress.selection import select_linears  # noqa: E402
+from pyfastep.errors import FastEPError  # noqa: E402
+
+
+def test_inputs_are_rounded_as_onnxruntime_does() -> None:
+    from onnxruntime.quantization.quant_utils import compute_scale_zp
+
+    low, high = -1.3, 2.7
+    zero_point, scale = compute_scale_zp(np.float32(low), np.float32(high), np.uint8(0), np.uint8(255), symmetric=False)
+    x = torch.linspace(-3, 4, 1001)
+    found = qat.fake_quantize(x, torch.tensor(low), torch.tensor(high)).numpy()
+    levels = np.clip(np.rint(x.numpy() / scale) + int(zero_point), 0, 255)
+    # Both divide by a float32 scale that may differ in its last bit: at ties one level apart, and never elsewhere.
+    assert np.abs(found - (levels - int(zero_point)) * scale).max() <= scale * 1.001
+    assert np.mean(np.abs(found - (levels - int(zero_point)) * scale) > 1e-5) < 0.01
+    assert float(qat.fake_quantize(torch.zeros(1), torch.tensor(low), torch.tensor(high))) == 0.0
+
+
+def test_weights_by_hand_and_zeros_stay() -> None:
+    weight = torch.tensor([[1.27, -0.5, 0.0], [0.0, 0.0, 0.0], [-2.0, 0.013, 1.0]])
+    found = qat.fake_quantize_weight(weight)
+    scales = np.array([0.01, 1.0, 2.0 / 127])
+    expected = np.clip(np.rint(weight.numpy() / scales[:, None]), -127, 127) * scales[:, None]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+    assert (found[weight == 0] == 0).all()
+
+
+def test_gradients_pass_within_the_range_and_reach_it() -> None:
+    x = torch.tensor([-5.0, 0.3, 5.0], requires_grad=True)
+    low, high = torch.tensor(-1.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
+    qat.fake_quantize(x, low, high).sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0, 0.0]
+    assert float(high.grad) > 0.5  # a wider range raises what is cut above
+    assert float(low.grad) > 0.5
+    weight = torch.randn(3, 5, requires_grad=True)
+    qat.fake_quantize_weight(weight).sum().backward()
+    assert (weight.grad == 1).all()
+
+
+@pytest.mark.parametrize("make", [lambda: tiny_bert("BertForQuestionAnswering"), tiny_distilbert])
+@pytest.mark.parametrize("mode", ["averaged", "learned"])
+def test_insert_train_remove(make: object, mode: str) -> None:
+    model = make()  # type: ignore[operator]
+    plain = deepcopy(model)
+    names = list(select_linears(model))
+    qat.insert_fake_quantization(model, names, batches(), mode)
+    # query, key and value read one tensor; each of the other three Linears its own: 4 ranges per layer
+    assert len(model.input_quantizers) == 2 * 4
+    (batch,) = batches(count=1, seed=5)
+    with torch.no_grad():
+        exact, close = plain(**batch).start_logits, model(**batch).start_logits
+    assert 0 < float((exact - close).abs().max()) < 0.1 * float(exact.abs().max())
+
+    model.train()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.05)
+    before = [float(q.high) for q in model.input_quantizers]
+    for batch in batches(seed=6):
+        optimizer.zero_grad()
+        model(**batch).start_logits.square().mean().backward()
+        optimizer.step()
+    assert [float(q.high) for q in model.input_quantizers] != before
+
+    ranges = qat.remove_fake_quantization(model)
+    assert sorted(ranges) == sorted(names)
+    assert all(low <= 0 <= high for low, high in ranges.values())
+    assert {type(module) for module in select_linears(model).values()} == {torch.nn.Linear}
+    assert model.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_a_checkpoint_holds_each_range_once(tmp_path: Path) -> None:
+    model = tiny_bert()
+    qat.insert_fake_quantization(model, list(select_linears(model)), batches())
+    model.save_pretrained(tmp_path)  # refuses tensors that are shared
+    keys = [key for key in model.state_dict() if "quantizer" in key]
+    assert len(keys) == 2 * len(model.input_quantizers)
+
+
+def test_ranges_are_kept(tmp_path: Path) -> None:
+    assert qat.load_ranges(tmp_path) == {}
+    qat.save_ranges({"a": (-1.0, 2.0)}, tmp_path)
+    assert qat.load_ranges(tmp_path) == {"a": (-1.0, 2.0)}
+
+
+def test_no_calibration_data() -> None:
+    model = tiny_bert()
+    with pytest.raises(FastEPError, match="no calibration data"):
+        qat.insert_fake_quantization(model, list(select_linears(model)), [])

@@ -1,0 +1,72 @@
+"""Steps are skipped, resumed or done anew as their digests say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pyfastep.compress.workspace import Workspace, digest_of
+from pyfastep.errors import FastEPError
+
+
+class Work:
+    """Counts calls; fails where it is told to, leaving something behind."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.found: list[list[str]] = []
+        self.fails = fails
+
+    def __call__(self, folder: Path) -> None:
+        self.found.append(sorted(path.name for path in folder.iterdir()))
+        (folder / "result").write_text("x")
+        if self.fails:
+            raise RuntimeError("interrupted")
+
+
+def test_a_finished_step_is_skipped_and_a_changed_one_done_anew(tmp_path: Path) -> None:
+    work = Work()
+    assert not Workspace(tmp_path).run("a", "1", work).skipped
+    assert Workspace(tmp_path).run("a", "1", work).skipped
+    assert not Workspace(tmp_path).run("a", "2", work).skipped
+    assert not Workspace(tmp_path, fresh=True).run("a", "2", work).skipped
+    assert work.found == [["begun.json"]] * 3
+
+
+def test_an_interrupted_step_goes_on_with_what_is_there(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        Workspace(tmp_path).run("a", "1", Work(fails=True))
+    again = Work()
+    assert not Workspace(tmp_path).run("a", "1", again).skipped
+    assert again.found == [["begun.json", "result"]]
+
+
+def test_what_was_begun_for_another_digest_is_thrown_away(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        Workspace(tmp_path).run("a", "1", Work(fails=True))
+    other = Work()
+    Workspace(tmp_path).run("a", "2", other)
+    assert other.found == [["begun.json"]]
+
+
+def test_damaged_manifests_count_as_none(tmp_path: Path) -> None:
+    Workspace(tmp_path).run("a", "1", Work())
+    (tmp_path / "steps" / "a" / "manifest.json").write_text("{")
+    assert not Workspace(tmp_path).run("a", "1", Work()).skipped
+
+
+def test_errors(tmp_path: Path) -> None:
+    with pytest.raises(FastEPError, match="step a is not finished"):
+        Workspace(tmp_path).folder("a")
+    (tmp_path / "file").touch()
+    with pytest.raises(FastEPError, match="expected a folder, found a file"):
+        Workspace(tmp_path / "file")
+
+
+def test_digest_covers_values_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    first = digest_of({"x": 1, "y": 2}, [tmp_path])
+    assert digest_of({"y": 2, "x": 1}, [tmp_path]) == first
+    assert digest_of({"x": 1, "y": 3}, [tmp_path]) != first
+    (tmp_path / "a").write_text("2")
+    assert digest_of({"x": 1, "y": 2}, [tmp_path]) != first
