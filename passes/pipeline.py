@@ -19,9 +19,11 @@ from .move_scales import MoveScalesPass
 from .ops import DOMAIN
 from .prove_padding import PaddingMode, ProvePaddingPass
 from .raise_opset import RaiseOpsetPass
+from .remove_no_ops import RemoveNoOpsPass
 from .remove_unused import RemoveUnusedPass
 from .report import ConversionReport, EncoderReport, KernelChoice, PassReport, describe_layers
 from .store_sparse import StoreSparsePass
+from .unflatten_gemm import UnflattenGemmPass
 from .unpack_operators import UnpackOperatorsPass
 from .unsign_activations import UnsignActivationsPass
 from .verify_qlinear import VerifyQLinearPass
@@ -45,6 +47,9 @@ def build_pipeline(exact: bool = False, encoder: bool = False, padding: PaddingM
         CheckModelPass(),
         InferShapesPass(),
         UnpackOperatorsPass(exact, attention=drops_roundings),
+        InferShapesPass(),
+        RemoveNoOpsPass(),
+        UnflattenGemmPass(),
         *([KeepSumsFloatPass()] if drops_roundings else []),
         MoveScalesPass(exact),
         UnsignActivationsPass(exact),
@@ -56,6 +61,23 @@ def build_pipeline(exact: bool = False, encoder: bool = False, padding: PaddingM
         AttachFunctionsPass(),
         VerifyQLinearPass(),
     ]
+
+
+def unpack_model(model: ir.Model) -> int:
+    """Writes the fused operators of a float model as plain ops, in place, so that a quantizer sees all its products.
+
+    Returns:
+        The number of operators unpacked.
+
+    Raises:
+        ConversionError: the model is broken.
+    """
+    if model.functions:
+        common.InlinePass()(model)
+    steps = [RaiseOpsetPass(), CheckModelPass(), InferShapesPass(), UnpackOperatorsPass(attention=True)]
+    for step in (*steps, InferShapesPass(), RemoveUnusedPass()):
+        _run(step, model)
+    return steps[-1].count
 
 
 def convert_model(
@@ -108,7 +130,9 @@ def convert_model(
 def _describe_encoder(graph: ir.Graph, steps: list[CountingPass]) -> EncoderReport:
     names = [node.op_type for node in graph if node.domain == DOMAIN and not node.op_type.startswith("QLinear_")]
     beyond = [step for step in steps if isinstance(step, _BEYOND_LINEARS)]
-    fused = {refusal.node: refusal for step in beyond for refusal in step.refusals}
+    unpacked = [refusal for step in steps if isinstance(step, UnpackOperatorsPass) for refusal in step.unfused]
+    fused = {refusal.node: refusal for refusal in unpacked}
+    fused |= {refusal.node: refusal for step in beyond for refusal in step.refusals}
     done = {node.name for node in graph if node.domain == DOMAIN}
     unfused = [refusal for name, refusal in fused.items() if name not in done]
     attentions = [step for step in beyond if isinstance(step, FuseAttentionPass)]

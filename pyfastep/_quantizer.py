@@ -20,6 +20,7 @@ METHODS = ("minmax", "percentile", "entropy")
 PRODUCTS = ("MatMul", "Gemm")
 
 _QUANTIZED_OPS = {"QuantizeLinear", "DequantizeLinear", "QLinearMatMul", "MatMulInteger", "DynamicQuantizeLinear"}
+_FLATTENS = ["MatMulAddFusion"]  # MatMul and Add of static shapes would become Gemm between Reshapes
 _MINIMUM_OPSET = 13  # the first whose DequantizeLinear has an axis
 _EXTERNAL_ABOVE_BYTES = 1_800_000_000  # a protobuf ends at 2 GB
 
@@ -103,8 +104,28 @@ def load_float_model(path: Path) -> Any:
             node=str(path),
             remedy="give the float model, or go on with `fastep convert`",
         )
+    model = _unpack(_raise_opset(model, path), path)
     _check_float_weights(model, path)
-    return _raise_opset(model, path)
+    return model
+
+
+def _unpack(model: Any, path: Path) -> Any:
+    """Write fused operators as plain ops: the quantizer knows products, and leaves those inside an Attention float."""
+    if not any(node.domain == "com.microsoft" or node.op_type == "Attention" for node in model.graph.node):
+        return model
+    try:
+        import onnx_ir as ir
+
+        from pyfastep.passes.pipeline import unpack_model
+    except ImportError as error:
+        raise FastEPError(
+            f"this model has fused operators, which need the package onnx-ir: {error}",
+            node=str(path),
+            remedy="pip install pyfastep[convert]",
+        ) from error
+    unpacked = ir.serde.deserialize_model(model)
+    unpack_model(unpacked)
+    return ir.serde.serialize_model(unpacked)
 
 
 def _check_float_weights(model: Any, path: Path) -> None:
@@ -155,15 +176,28 @@ def inputs_of(model: Any) -> list[ModelInput]:
 
 def prepare(model: Any, path: Path) -> Any:
     """Fold constants with ONNX Runtime's own optimizer and infer shapes, as its quantizer expects; writes `path`."""
-    import_onnxruntime()
+    runtime = import_onnxruntime()
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     onnx, large = _import_onnx(), model.ByteSize() > _EXTERNAL_ABOVE_BYTES
-    source = path.with_name(f"source-of-{path.name}")
+    source, folded = (path.with_name(f"{name}-{path.name}") for name in ("source-of", "folded"))
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folded)
+    if large:
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", f"{folded.name}.data"
+        )
     try:
         with _quiet():
             onnx.save(model, str(source), save_as_external_data=large)
-            quant_pre_process(str(source), str(path), skip_symbolic_shape=True, save_as_external_data=large)
+            runtime.InferenceSession(
+                str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=_FLATTENS
+            )
+            quant_pre_process(
+                str(folded), str(path), skip_optimization=True, skip_symbolic_shape=True, save_as_external_data=large
+            )
         return onnx.load(str(path))
     except Exception as error:
         raise FastEPError(f"ONNX Runtime cannot optimize the model: {first_line(error)}") from error

@@ -11,10 +11,12 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from ..ops import DOMAIN
 from .constants import constant, int_attribute, is_constant, is_op
+from .quantizers import Scale, scale_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +140,18 @@ def _slice(node: ir.Node, source: list[Element]) -> list[Element] | None:
     return source[start : end : rest[1] if len(rest) > 1 else 1]
 
 
+def _round(node: ir.Node, source: list[Element]) -> list[Element] | None:
+    """Numbers that a quantizer rounds, or that come back from one."""
+    scale = scale_of(node)
+    if not isinstance(scale, Scale) or any(isinstance(x, Dimension) for x in source):
+        return None
+    step, zero, info = float(scale.scale), int(scale.zero_point), np.iinfo(scale.zero_point.dtype)
+    numbers = [float(x) for x in source if not isinstance(x, Dimension)]
+    if node.op_type == "DequantizeLinear":
+        return [(x - zero) * step for x in numbers]
+    return [int(np.clip(np.rint(x / step) + zero, info.min, info.max)) for x in numbers]
+
+
 _HANDLERS: dict[str, Callable[[ir.Node, list[Element]], list[Element] | None]] = {
     "Identity": _same,
     "Unsqueeze": _same,
@@ -146,6 +160,8 @@ _HANDLERS: dict[str, Callable[[ir.Node, list[Element]], list[Element] | None]] =
     "Cast": _cast,
     "Gather": _gather,
     "Slice": _slice,
+    "QuantizeLinear": _round,
+    "DequantizeLinear": _round,
 }
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from ..ops.arithmetic import quantize
 from .constants import Array, constant, int_attribute, is_constant, is_default_domain, is_op
-from .dims import Element, dimension, rank_of, same_size
+from .dims import Element, dimension, rank_of, same_size, static_size
 
 HIDING = -9.99e3
 """What is added to a score at this value or below hides the key: exp(-9990) is 0 in float32."""
@@ -26,10 +27,12 @@ _MASK_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataTy
 _ALLOWED = {
     *("Add", "And", "Cast", "CastLike", "Clip", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand"),
     *("Flatten", "Gather", "GatherND", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min"),
+    *("DequantizeLinear", "QuantizeLinear"),
     *("Mul", "Neg", "Not", "Or", "Range", "Reciprocal", "ReduceMax", "ReduceMin", "ReduceProd", "Reshape", "Shape"),
     *("Sign", "Size", "Slice", "Split", "Squeeze", "Sub", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor"),
 }
 _MAX_NODES = 200
+_RAW_RANK = 2
 _SHAPES = ((2, 3), (3, 5), (1, 4))
 
 
@@ -97,16 +100,43 @@ def prove_key_mask(value: ir.Value, role: Role, scores: Scores, opset: int) -> i
         opset: the model's version of the default domain.
 
     Returns:
-        The graph input that holds the raw mask, or the reason why the value is not proven to be one.
+        The graph input that holds the raw mask, or a value `[B, S]` that the graph computes; the reason why the value
+        is not proven to be one.
     """
+    found = _prove(value, role, scores, opset)
+    for candidate in _candidates(value, scores) if isinstance(found, str) else ():
+        proof = _prove(value, role, scores, opset, candidate)
+        if isinstance(proof, ir.Value):
+            return proof
+    return found
+
+
+def _candidates(value: ir.Value, scores: Scores) -> list[ir.Value]:
+    """Values `[B, S]` behind the mask that the graph computes, the nearest first."""
+    waiting, seen, found = [value], {value}, []
+    for here in waiting:
+        node = here.producer()
+        if node is None or is_constant(here) or len(seen) > _MAX_NODES:
+            continue
+        if rank_of(here) == _RAW_RANK and here.dtype in _MASK_TYPES:
+            sizes = [(dimension(here, axis), dimension(scores.queries, axis)) for axis in range(_RAW_RANK)]
+            found += [here] if all(same_size(a, b) for a, b in sizes) else []
+        fresh = dict.fromkeys(source for source in node.inputs if source is not None and source not in seen)
+        waiting += fresh
+        seen.update(fresh)
+    return found
+
+
+def _prove(value: ir.Value, role: Role, scores: Scores, opset: int, end: ir.Value | None = None) -> ir.Value | str:
+    """The same for one raw mask: a graph input, or `end`."""
     part = _Part()
-    reason = _collect(value, part)
+    reason = _collect(value, part, end)
     if reason is not None:
         return reason
     if len(part.masks) != 1:
         return f"the mask is computed from {len(part.masks)} inputs, expected 1"
     raw = part.masks[0]
-    if rank_of(raw) != 2 or raw.dtype not in _MASK_TYPES:
+    if rank_of(raw) != _RAW_RANK or raw.dtype not in _MASK_TYPES:
         return f"input {raw.name} is not a mask [B, S] of int64, int32, bool or float32"
     try:
         return _probe(part, value, raw, role, scores, opset) or raw
@@ -116,18 +146,18 @@ def prove_key_mask(value: ir.Value, role: Role, scores: Scores, opset: int) -> i
         return f"the mask cannot be evaluated: {type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
-def _collect(value: ir.Value, part: _Part) -> str | None:
-    """Depth first; a string is the reason why the structure is not that of a mask."""
+def _collect(value: ir.Value, part: _Part, end: ir.Value | None) -> str | None:
+    """Depth first, up to `end`; a string is the reason why the structure is not that of a mask."""
     done: set[ir.Value] = set()
 
     def visit(here: ir.Value) -> str | None:
         if here in done or is_constant(here):
             return None
         done.add(here)
-        node = here.producer()
+        node = here.producer() if here is not end else None
         if node is None:
             part.masks.append(here)
-            return None if here.is_graph_input() else f"the mask depends on {here.name}"
+            return None if here.is_graph_input() or here is end else f"the mask depends on {here.name}"
         if not is_default_domain(node) or node.op_type not in _ALLOWED:
             return f"the mask depends on {node.op_type}"
         if node.op_type == "Shape":
@@ -147,7 +177,7 @@ def _collect(value: ir.Value, part: _Part) -> str | None:
 def _probe(part: _Part, value: ir.Value, raw: ir.Value, role: Role, scores: Scores, opset: int) -> str | None:
     evaluate = _evaluator(part, value, raw, opset)
     assert raw.dtype is not None  # checked by the caller
-    for batch, length in _SHAPES:
+    for batch, length in _shapes(raw):
         sizes = [_probe_sizes(shape, scores, raw, batch, length) for shape in part.shapes]
         for mask in _masks(batch, length):
             feeds = {str(raw.name): mask.astype(raw.dtype.numpy())}
@@ -158,6 +188,12 @@ def _probe(part: _Part, value: ir.Value, raw: ir.Value, role: Role, scores: Scor
             if reason is not None:
                 return reason
     return None
+
+
+def _shapes(raw: ir.Value) -> list[tuple[int, int]]:
+    """Sizes to try: those of the model, where it has only one."""
+    batch, length = (static_size(raw, axis) for axis in range(_RAW_RANK))
+    return list(dict.fromkeys((batch or some, length or others) for some, others in _SHAPES))
 
 
 def _compare(found: Array, hidden: Array, role: Role) -> str | None:
@@ -202,6 +238,28 @@ def _probe_sizes(shape: ir.Value, scores: Scores, raw: ir.Value, batch: int, len
     return np.array(sizes[start:end], np.int64)
 
 
+def _quantizer_ops() -> list[Any]:
+    """Q and DQ of one scale; onnx has them only for opsets from 19 on."""
+    import onnx.reference.op_run
+
+    class QuantizeLinear(onnx.reference.op_run.OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, scale: Array, zero_point: Array, **attributes: Any) -> tuple[Array]:
+            del attributes
+            with np.errstate(over="ignore"):  # what leaves the range is clamped
+                return (quantize(x, scale, zero_point),)
+
+    class DequantizeLinear(onnx.reference.op_run.OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, scale: Array, zero_point: Array, **attributes: Any) -> tuple[Array]:
+            del attributes
+            return (np.asarray((x.astype(np.int32) - zero_point.astype(np.int32)).astype(np.float32) * scale),)
+
+    return [QuantizeLinear, DequantizeLinear]
+
+
 def _evaluator(part: _Part, value: ir.Value, raw: ir.Value, opset: int) -> Callable[[dict[str, Array]], Array]:
     """A function from feeds to the value, by onnx's reference implementation."""
     import onnx.reference
@@ -218,7 +276,7 @@ def _evaluator(part: _Part, value: ir.Value, raw: ir.Value, opset: int) -> Calla
     output = onnx.helper.make_tensor_value_info(str(value.name), int(value.dtype or 0), None)
     graph = onnx.helper.make_graph(nodes, "mask", inputs, [output], list(constants.values()))
     evaluator = onnx.reference.ReferenceEvaluator(
-        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)]), new_ops=_quantizer_ops()
     )
 
     def evaluate(feeds: dict[str, Array]) -> Array:

@@ -12,6 +12,7 @@ from .dims import rank_of
 from .quantizers import only_consumer
 
 _DEFAULT_EPSILON = 1e-5
+_RMS = ("RMSNormalization", "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,8 @@ def match_layer_norm(node: ir.Node) -> LayerNorm | str | None:
     """
     if is_op(node, "LayerNormalization"):
         return _match_op(node)
+    if is_op(node, *_RMS) or (node.domain == "com.microsoft" and node.op_type in _RMS):
+        return "RMS normalization, which does not subtract the mean, is none that FastEP computes"
     return _match_spelled_out(node) if is_op(node, "ReduceMean") else None
 
 

@@ -14,7 +14,14 @@ from onnx import TensorProto, helper, numpy_helper
 Array = npt.NDArray[Any]
 
 TYPES = {"u8": np.uint8, "s8": np.int8}
-ONNX_TYPES = {"u8": TensorProto.UINT8, "s8": TensorProto.INT8, "f32": TensorProto.FLOAT, "i64": TensorProto.INT64}
+ONNX_TYPES = {
+    "u8": TensorProto.UINT8,
+    "s8": TensorProto.INT8,
+    "f32": TensorProto.FLOAT,
+    "i64": TensorProto.INT64,
+    "i32": TensorProto.INT32,
+    "bool": TensorProto.BOOL,
+}
 FORMS = (
     "matmul",
     "transposed_float",

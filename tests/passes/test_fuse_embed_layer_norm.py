@@ -115,8 +115,25 @@ def four_terms(b: EncoderBuilder, total: str) -> str:
     return b.node("Add", [total, b.node("Add", [extra, extra], "twice")], "more")
 
 
+def input_added(b: EncoderBuilder, total: str) -> str:
+    return b.node("Add", [total, b.input("noise", ["batch", "length", FEATURES])], "more")
+
+
 def constant_added(b: EncoderBuilder, total: str) -> str:
     return b.node("Add", [total, b.c(np.ones(FEATURES))], "more")
+
+
+def rows_added(b: EncoderBuilder, total: str) -> str:
+    """Rows that an exporter picked, because it knew the length."""
+    return b.node("Add", [total, b.c(np.arange(4 * FEATURES).reshape(1, 4, FEATURES) / 50)], "more")
+
+
+def test_a_constant_is_part_of_a_table() -> None:
+    source = embed_model(change=constant_added)
+    model, step = fuse(source)
+    assert step.count == 1
+    feeds = feeds_of(source, 2, 4)
+    assert np.allclose(run(model, feeds)[0], run(source, feeds)[0], atol=1e-5)
 
 
 def one_table_quantized(b: EncoderBuilder, total: str) -> str:
@@ -134,7 +151,8 @@ def rounded_rows(b: EncoderBuilder, total: str) -> str:
     ("change", "reason"),
     [
         (four_terms, "a sum of 4 embeddings, expected 2 or 3"),
-        (constant_added, "something else than an embedding is added"),
+        (rows_added, "two tables beside the words' may have one row of ids for all sequences"),
+        (input_added, "something else than an embedding is added"),
         (one_table_quantized, "some embedding tables are quantized, others are not"),
         (rounded_rows, "the rows of a float embedding table are rounded"),
     ],

@@ -14,17 +14,24 @@ from pyfastep.passes.match.key_mask import Scores, prove_key_mask
 from .encoders import HEADS, LOWEST, EncoderBuilder
 from .models import to_ir
 
+OTHER_KEYS = "the mask hides other keys than those of attention_mask 0"
 
-def prove(build: Callable[[EncoderBuilder, str], str], role: str = "added", kind: str = "i64") -> ir.Value | str:
+
+def prove(
+    build: Callable[[EncoderBuilder, str], str],
+    role: str = "added",
+    kind: str = "i64",
+    tokens: tuple[str | int, str | int] = ("batch", "length"),
+) -> ir.Value | str:
     """Builds a mask from `by_key` `[B, 1, 1, S]` and asks for the proof."""
     b = EncoderBuilder()
-    b.input("attention_mask", ["batch", "length"], kind)
-    b.input("input_ids", ["batch", "length"], "i64")
-    b.input("queries", ["batch", "length", 24])
+    b.input("attention_mask", [*tokens], kind)
+    b.input("input_ids", [*tokens], "i64")
+    b.input("queries", [*tokens, 24])
     b.input("elsewhere", ["other", "length"])
     b.node("Neg", ["queries"], "scores")
     name = build(b, b.node("Unsqueeze", ["attention_mask", b.c([1, 2], np.int64)], "by_key"))
-    b.output("scores", ["batch", "length", 24])
+    b.output("scores", [*tokens, 24])
     model = to_ir(b.build())
     InferShapesPass()(model)
     values = {str(value.name): value for node in model.graph for value in node.outputs}
@@ -68,6 +75,54 @@ def test_conditions() -> None:
     assert prove(equal, "visible") == "the mask hides other keys than those of attention_mask 0"
 
 
+def rounded(b: EncoderBuilder, mask: str) -> str:
+    """As a quantizer of the whole graph leaves it."""
+    inverse = b.node("Sub", [b.c(1), b.node("Cast", [mask], "mask_float", to=1)], "inverse")
+    return b.node("Mul", [b.pair(inverse, 1 / 255, 0), b.c(LOWEST)], "added")
+
+
+def rounded_away(b: EncoderBuilder, mask: str) -> str:
+    """Calibrated without padding: the quantizer knows no other number than 0."""
+    return b.pair(added(b, mask), 1e-9, 255)
+
+
+def test_quantized_masks() -> None:
+    found = prove(rounded)
+    assert isinstance(found, ir.Value), found
+    assert found.name == "attention_mask"
+    assert prove(rounded_away) == OTHER_KEYS
+
+
+def test_static_sizes() -> None:
+    def full(b: EncoderBuilder, mask: str) -> str:
+        return b.node("Expand", [added(b, mask), b.c([2, 1, 9, 9], np.int64)], "full")
+
+    assert isinstance(prove(full, tokens=(2, 9)), ir.Value)
+
+
+def test_masks_that_the_graph_computes() -> None:
+    """What no single input says, a value by sequence and token may."""
+
+    def both(b: EncoderBuilder, mask: str) -> str:
+        del mask
+        product = b.node("Mul", ["attention_mask", "input_ids"], "both")
+        return added(b, b.node("Unsqueeze", [product, b.c([1, 2], np.int64)], "both_by_key"))
+
+    found = prove(both)
+    assert isinstance(found, ir.Value), found
+    assert found.name == "both"
+
+
+def test_a_computed_mask_of_another_batch_is_none() -> None:
+    def one_row(b: EncoderBuilder, mask: str) -> str:
+        del mask
+        product = b.node("Mul", ["attention_mask", "input_ids"], "both")
+        row = b.node("ReduceMax", [product], "row", axes=[0], keepdims=1)
+        return added(b, b.node("Unsqueeze", [row, b.c([1, 2], np.int64)], "row_by_key"))
+
+    assert prove(one_row) == "the mask is computed from 2 inputs, expected 1"
+
+
 def by_query(b: EncoderBuilder, mask: str) -> str:
     """Hides queries instead of keys."""
     return b.node("Transpose", [added(b, mask)], "by_query", perm=[0, 1, 3, 2])
@@ -103,9 +158,6 @@ def from_ids(b: EncoderBuilder, mask: str) -> str:
 def foreign_size(b: EncoderBuilder, mask: str) -> str:
     sizes = [b.size("elsewhere", 0, "foreign"), b.c([1], np.int64), b.c([1], np.int64), b.c([1], np.int64)]
     return b.node("Expand", [added(b, mask), b.node("Concat", sizes, "full", axis=0)], "expanded")
-
-
-OTHER_KEYS = "the mask hides other keys than those of attention_mask 0"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Fused operators of exporters, quantizers and optimizers, each family in plain ONNX: one form for all that follows."""

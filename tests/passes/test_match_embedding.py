@@ -1,0 +1,85 @@
+"""Sums of embeddings: what is picked by ids, and what an exporter picked already because it knew the length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from pyfastep.passes.match.embedding import Embedding, embedding_terms, match_embeddings
+
+from .models import to_ir
+from .unpacking import builder, random
+
+WORDS, POSITIONS, LENGTH, FEATURES = 20, 16, 5, 8
+
+
+def sum_of(word_and: list[Any]) -> tuple[ir.Model, list[ir.Value]]:
+    """Rows of the word table, and of others: constants, or the number of rows of a table."""
+    b = builder({"input_ids": ["batch", LENGTH]}, kinds={"input_ids": "i64"})
+    total = b.node("Gather", [b.constant("word", random(WORDS, FEATURES)), "input_ids"], "rows")
+    for index, other in enumerate(word_and):
+        if isinstance(other, int):
+            ids = b.input(f"ids_{index}", ["batch", LENGTH], "i64")
+            other = b.node("Gather", [b.constant(f"table_{index}", random(other, FEATURES)), ids], f"rows_{index}")
+        else:
+            other = b.constant(f"rows_{index}", other)
+        total = b.node("Add", [total, other], f"sum_{index}")
+    b.output(total, ["batch", LENGTH, FEATURES])
+    model = to_ir(b.build())
+    return model, embedding_terms(add_behind(model))
+
+
+def add_behind(model: ir.Model) -> ir.Value:
+    """The sum as a value that is no output of the graph."""
+    value = model.graph.outputs[0]
+    model.graph.outputs.clear()
+    return value
+
+
+def matched(word_and: list[Any]) -> list[Embedding] | str:
+    _, terms = sum_of(word_and)
+    return match_embeddings(terms, FEATURES, exact=False)
+
+
+def test_tables_in_order() -> None:
+    found = matched([2, POSITIONS])
+    assert not isinstance(found, str)
+    assert [len(entry.table) for entry in found] == [WORDS, POSITIONS, 2]
+
+
+@pytest.mark.parametrize("shape", [(1, LENGTH, FEATURES), (LENGTH, FEATURES)])
+def test_picked_rows_are_a_table(shape: tuple[int, ...]) -> None:
+    rows = random(*shape)
+    found = matched([rows])
+    assert not isinstance(found, str)
+    assert found[1].ids is None
+    assert np.array_equal(found[1].table, rows.reshape(LENGTH, FEATURES))
+
+
+def test_one_row_for_all_tokens_joins_the_smallest_table() -> None:
+    row = random(FEATURES)
+    found = matched([POSITIONS, row])
+    assert not isinstance(found, str)
+    assert len(found) == 2
+    assert np.array_equal(found[1].table, random(POSITIONS, FEATURES) + row)
+
+
+def test_two_picked_tables_are_one() -> None:
+    rows, row = random(1, LENGTH, FEATURES), random(1, 1, FEATURES)
+    found = matched([rows, row])
+    assert not isinstance(found, str)
+    assert np.allclose(found[1].table, (rows + row)[0])
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [
+        ([random(2, LENGTH, FEATURES)], "a constant is added to the embeddings that is not one row per position"),
+        ([2, 3, 4], "a sum of 4 embeddings, expected 2 or 3"),
+    ],
+)
+def test_refused(others: list[Any], reason: str) -> None:
+    assert matched(others) == reason

@@ -1,0 +1,59 @@
+"""FusedMatMul and FusedGemm come apart (the quantized products are in test_unpack_operators)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .models import op_types, run
+from .unpacking import builder, check_equal, random, refused, unpack
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.25])
+@pytest.mark.parametrize(("swap_a", "swap_b"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_fused_matmul(swap_a: int, swap_b: int, alpha: float) -> None:
+    shapes = {"a": [2, 3, 5, 4] if swap_a else [2, 3, 4, 5], "b": [2, 3, 6, 5] if swap_b else [2, 3, 5, 6]}
+    b = builder(shapes)
+    b.node("FusedMatMul", ["a", "b"], "y", domain="com.microsoft", transA=swap_a, transB=swap_b, alpha=alpha)
+    b.output("y", [2, 3, 4, 6])
+    check_equal(b.build(), {name: random(*shape) for name, shape in shapes.items()})
+
+
+def test_transposed_batches_stay() -> None:
+    b = builder({"a": [3, 2, 5], "b": [2, 5, 4]})
+    b.node("FusedMatMul", ["a", "b"], "y", domain="com.microsoft", transBatchA=1)
+    b.output("y", [2, 3, 4])
+    assert refused(b.build()) == ["a fused product that transposes its batch axes"]
+
+
+@pytest.mark.parametrize("activation", ["Relu", "Tanh"])
+def test_fused_gemm(activation: str) -> None:
+    b = builder({"x": ["n", 5]})
+    inputs = ["x", b.constant("w", random(6, 5)), b.constant("c", random(6))]
+    b.node("FusedGemm", inputs, "y", domain="com.microsoft", transB=1, activation=activation)
+    b.output("y", ["n", 6])
+    model = check_equal(b.build(), {"x": random(4, 5)})
+    assert op_types(model) == ["Gemm", activation]
+
+
+def test_a_fused_activation_with_parameters_stays() -> None:
+    b = builder({"x": ["n", 5]})
+    b.node("FusedGemm", ["x", b.constant("w", random(5, 6))], "y", domain="com.microsoft", activation="LeakyRelu")
+    b.output("y", ["n", 6])
+    assert refused(b.build()) == ["a fused product with the activation LeakyRelu"]
+
+
+def test_products_of_two_activations() -> None:
+    """MatMulIntegerToFloat of attention: unpacked only where attention is."""
+    b = builder({"a": [2, 3, 4, 5], "b": [2, 3, 5, 6]}, kinds={"a": "u8", "b": "u8"})
+    (a_scale, a_zero), (b_scale, b_zero) = b.scale("qa", 0.1, 120), b.scale("qb", 0.2, 130)
+    inputs = ["a", "b", a_scale, b_scale, a_zero, b_zero]
+    b.node("MatMulIntegerToFloat", inputs, "y", domain="com.microsoft")
+    b.output("y", [2, 3, 4, 6])
+    source = b.build()
+    rng = np.random.default_rng(0)
+    feeds = {"a": rng.integers(0, 256, (2, 3, 4, 5), np.uint8), "b": rng.integers(0, 256, (2, 3, 5, 6), np.uint8)}
+    model, _ = unpack(source)
+    assert op_types(model) == ["DequantizeLinear", "DequantizeLinear", "MatMul"]
+    assert np.allclose(run(model, feeds)[0], run(source, feeds)[0], rtol=1e-5, atol=1e-3)
+    assert op_types(unpack(source, attention=False)[0]) == ["MatMulIntegerToFloat"]
