@@ -1,4 +1,7 @@
-"""Parts that compress torch models: recipes, tasks and data, pruning, distillation, quantization (extra ``compress``).
+"""Compression of torch models: prune, distil, quantize, export, evaluate, from one recipe (extra ``compress``).
+
+>>> from pyfastep.compress import compress, load_recipe
+>>> report = compress(load_recipe("minilm-qa-80-4x1"), "out")
 
 This package and :mod:`pyfastep.demo` are the only ones that import torch. Everything is loaded when it is first used.
 """
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyfastep.compress.export import export_onnx
+    from pyfastep.compress.pipeline import compress
     from pyfastep.compress.prune import prune_blocks
     from pyfastep.compress.recipe import Recipe
     from pyfastep.compress.recipe_file import load_recipe, ready_recipes
@@ -20,6 +24,7 @@ __all__ = [
     "LayerSparsity",
     "PruneReport",
     "Recipe",
+    "compress",
     "export_onnx",
     "load_recipe",
     "prune_blocks",
@@ -31,6 +36,7 @@ _HOME = {
     "LayerSparsity": "sparsity",
     "PruneReport": "sparsity",
     "Recipe": "recipe",
+    "compress": "pipeline",
     "export_onnx": "export",
     "load_recipe": "recipe_file",
     "prune_blocks": "prune",

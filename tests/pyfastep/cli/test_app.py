@@ -28,6 +28,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ["quantize", "{}/missing.onnx", "--data", "x.npz", "-o", "{}/q.onnx"],
         ["convert", "{}/missing.onnx", "-o", "{}/q.onnx"],
+        ["compress", "{}/missing.onnx", "-o", "{}/out"],
         ["bench", "{}/missing.onnx"],
         ["doctor", "{}/missing.onnx"],
     ],

@@ -1,0 +1,70 @@
+"""`fastep compress`: from a recipe to a fast ONNX model with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from pyfastep.compress.report import CompressReport
+
+_Recipe = Annotated[str | None, typer.Argument(help="A TOML file, or the name of a ready recipe.")]
+_Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results. (default: its name)")]
+_Fresh = Annotated[bool, typer.Option("--resume/--fresh", help="Go on where an earlier run stopped, or begin anew.")]
+_Set = Annotated[list[str] | None, typer.Option("--set", help="table.key=value, in place of what the recipe says.")]
+_List = Annotated[bool, typer.Option("--list", help="List the ready recipes.")]
+
+
+def compress(
+    recipe: _Recipe = None, output: _Output = None, resume: _Fresh = True, changes: _Set = None, ready: _List = False
+) -> None:
+    """Prune, distil, quantize, export, convert, evaluate and measure a Hugging Face model, from one recipe."""
+    from pyfastep.compress.recipe_file import load_recipe, ready_recipes
+
+    if ready:
+        for name in ready_recipes():
+            typer.echo(f"{name:24}{load_recipe(name).description}")
+        return
+    if recipe is None:
+        raise typer.BadParameter("give a recipe, or --list")
+    loaded = load_recipe(recipe, changes or ())
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("start", total=1.0)
+        current = ""
+
+        def show(step: str, share: float, what: str) -> None:
+            nonlocal current
+            if step != current and not console.is_terminal:  # a log shows no bar
+                console.print(f"{step}: {what}", markup=False, highlight=False)
+            current = step
+            bar.update(task, completed=share, description=f"{step}: {what}")
+
+        from pyfastep.compress.pipeline import compress as run
+
+        report = run(loaded, output or Path(loaded.name), fresh=not resume, progress=show)
+    _print(report)
+
+
+def _print(report: CompressReport) -> None:
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    names = list(dict.fromkeys(name for row in report.figures.values() for name in row))
+    table = Table("form", *(name.replace("_", " ") for name in names))
+    for form, row in report.figures.items():
+        table.add_row(form, *(f"{row[name]:.4g}" for name in names))
+    console.print(table)
+    for measured in report.bench.get("measurements", []):
+        if measured["median_ms"] is not None:
+            shape = f"{measured['batch']} x {measured['length']}"
+            console.print(f"{measured['engine']}, {shape}: {measured['median_ms']:.2f} ms", markup=False)
+    if report.sparsity:
+        console.print(f"zeros: {report.sparsity['report']['sparsity']:.2%}, pattern {report.sparsity['pattern']}")
+    console.print(f"model: {report.model}", markup=False)
+    console.print(f"report: {report.output / 'report.md'}", markup=False)

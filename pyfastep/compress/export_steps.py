@@ -1,0 +1,126 @@
+"""The steps from a torch model to a measured ONNX file: export, quantize, convert, evaluate, bench."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyfastep
+from pyfastep.bench import benchmark
+from pyfastep.compress.context import Context
+from pyfastep.compress.export import export_onnx
+from pyfastep.compress.onnx_files import weight_names
+from pyfastep.compress.qat import load_ranges
+from pyfastep.compress.runners import Runner, session_runner, torch_runner
+
+__all__ = ["run_bench", "run_convert", "run_evaluate", "run_export", "run_quantize"]
+
+DENSE, PRUNED, INT8, FAST = "dense.onnx", "pruned.onnx", "int8.onnx", "fastep.onnx"
+
+
+def run_export(context: Context, folder: Path) -> None:
+    """Writes the dense and the pruned model in float."""
+    opset = context.recipe.export.opset
+    for number, (step, name) in enumerate((("dense", DENSE), ("qat", PRUNED))):
+        context.progress("export", number / 2, name)
+        written = export_onnx(
+            context.model(step), folder / step, task=context.task.export_task, tokenizer=context.tokenizer, opset=opset
+        )
+        written.rename(folder / name)
+
+
+def run_quantize(context: Context, folder: Path) -> None:
+    """Quantizes the pruned file, with the trained ranges where there are any."""
+    settings = context.recipe.quantize
+    if settings.method == "none":
+        return
+    source = context.workspace.folder("export") / PRUNED
+    trained = load_ranges(context.workspace.folder("qat"))
+    names = weight_names(context.model("qat"), trained, source) if trained else {}
+    batches = context.calibration_arrays()
+    report = pyfastep.quantize(
+        source,
+        folder / INT8,
+        data=batches,
+        method=settings.calibration,
+        percentile=settings.percentile,
+        attention=settings.attention,
+        embeddings=settings.embeddings,
+        ranges={names[name]: trained[name] for name in trained},
+        max_samples=len(batches),
+        progress=lambda done, total: context.progress("quantize", done / max(1, total), "calibrating"),
+    )
+    (folder / "quantize.json").write_text(
+        json.dumps({"weights": len(report.weights), "cosine": report.cosine, "bytes": report.output_bytes})
+    )
+
+
+def run_convert(context: Context, folder: Path) -> None:
+    """Fuses and stores sparse; the file is compared with its source on stock ONNX Runtime."""
+    if context.recipe.quantize.method == "none":
+        return
+    context.progress("convert", 0.0, FAST)
+    report = pyfastep.convert(context.workspace.folder("quantize") / INT8, folder / FAST, verify=True)
+    (folder / "convert.json").write_text(json.dumps(report.to_dict(), indent=1))
+
+
+def run_evaluate(context: Context, folder: Path) -> None:
+    """Judges every form of the model with one evaluator."""
+    task, data, tokenizer = context.task, context.splits.eval, context.tokenizer
+    reference: Any = None
+    figures: dict[str, dict[str, float]] = {}
+    for name, run in _forms(context):
+        context.progress("evaluate", len(figures) / 6, name)
+        predictions = task.predict(run, data, tokenizer)
+        reference = predictions if reference is None else reference
+        figures[name] = task.judge(predictions, data, reference)
+    (folder / "figures.json").write_text(json.dumps(figures, indent=1))
+
+
+def _forms(context: Context) -> Iterator[tuple[str, Runner]]:
+    """Every form of the model, the dense one first: the others are compared with it."""
+    outputs = context.task.outputs
+    yield "dense fp32, torch", torch_runner(context.model("dense"), outputs)
+    yield "pruned fp32, torch", torch_runner(context.model("prune"), outputs)
+    yield "pruned fp32, ONNX Runtime", session_runner(_stock(context.workspace.folder("export") / PRUNED))
+    if context.recipe.quantize.method != "none":
+        fast = context.workspace.folder("convert") / FAST
+        yield "pruned INT8, ONNX Runtime", session_runner(_stock(context.workspace.folder("quantize") / INT8))
+        yield "FastEP's file, ONNX Runtime", session_runner(_stock(fast))
+        yield "FastEP's file, FastEP", session_runner(pyfastep.InferenceSession(fast, strict=True))
+
+
+def _stock(path: Path) -> Any:
+    from pyfastep._ep import import_onnxruntime
+
+    return import_onnxruntime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def run_bench(context: Context, folder: Path) -> None:
+    """Times every ONNX form, engines taking turns."""
+    settings = context.recipe.bench
+    if not settings.batches:
+        (folder / "bench.json").write_text("{}")
+        return
+    exported, final = context.workspace.folder("export"), context.workspace.folder("export") / PRUNED
+    rows = [f"ort:dense fp32={exported / DENSE}", f"ort:pruned fp32={final}"]
+    if context.recipe.quantize.method != "none":
+        final = context.workspace.folder("convert") / FAST
+        rows += [f"ort:pruned INT8={context.workspace.folder('quantize') / INT8}", f"fastep:FastEP={final}"]
+    report = benchmark(
+        final,
+        engines=(),
+        models=rows,
+        batches=settings.batches,
+        lengths=[min(length, context.recipe.model.max_length) for length in settings.lengths],
+        threads=(settings.threads,),
+        repeats=settings.repeats,
+        seconds=settings.seconds,
+        baseline="dense fp32",
+        seed=context.recipe.seed,
+        least_cosine=-1.0,  # a pruned model does not compute what the dense one does
+        progress=lambda done, total, what: context.progress("bench", done / max(1, total), what),
+    )
+    (folder / "bench.json").write_text(report.to_json())

@@ -1,0 +1,138 @@
+"""The whole run: steps in order, each in its own folder, each done only if it has to be."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyfastep
+from pyfastep.compress.recipe import Recipe
+from pyfastep.compress.recipe_file import recipe_tables
+from pyfastep.compress.workspace import Workspace, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyfastep.compress.context import Context, Progress
+    from pyfastep.compress.report import CompressReport
+
+__all__ = ["STEPS", "Step", "compress"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run.
+
+    Attributes:
+        name: Of its folder.
+        tables: The recipe's tables that it reads.
+        after: The steps whose results it reads.
+        home: Module of the function ``run_<name>``.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    after: tuple[str, ...]
+    home: str = "training_steps"
+
+    def work(self, context: Context) -> Callable[[Path], None]:
+        """What fills the step's folder."""
+        import importlib
+
+        function = getattr(importlib.import_module(f"pyfastep.compress.{self.home}"), f"run_{self.name}")
+        return lambda folder: function(context, folder)
+
+
+STEPS = (
+    Step("data", ("task", "data", "seed", "model"), ()),
+    Step("dense", ("dense", "model", "task", "seed"), ("data",)),
+    Step("prune", ("prune", "train", "distill", "task", "model", "seed"), ("dense",)),
+    Step("qat", ("quantize", "prune", "distill", "data", "seed"), ("prune",)),
+    Step("export", ("export", "task"), ("qat",), "export_steps"),
+    Step("quantize", ("quantize", "data"), ("export", "qat"), "export_steps"),
+    Step("convert", ("quantize",), ("quantize",), "export_steps"),
+    Step("evaluate", ("task", "model", "quantize"), ("convert",), "export_steps"),
+    Step("bench", ("bench",), ("convert",), "export_steps"),
+)
+
+
+def compress(
+    recipe: Recipe,
+    output: str | os.PathLike[str],
+    *,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> CompressReport:
+    """Runs a recipe: data, dense training, pruning with distillation, INT8, export, conversion, evaluation, bench.
+
+    ``output`` gets ``model/`` (``model.onnx``, configuration, tokenizer: opens with optimum and transformers),
+    ``report.md``, ``report.json``, ``plots/`` and ``steps/``, from which an interrupted or changed run goes on: steps
+    that a change does not concern are not repeated, and trainings go on from their last checkpoint.
+
+    Args:
+        recipe: From :func:`pyfastep.compress.load_recipe`, or constructed.
+        output: A folder.
+        fresh: Do every step anew.
+        progress: Called with the step's name, the share of it that is done, and what is being done.
+
+    Raises:
+        FastEPError: Something is missing, malformed or failed: says where, what was expected and what was found.
+    """
+    workspace = Workspace(Path(output), fresh=fresh)
+    tables = recipe_tables(recipe)
+    with _quiet():
+        from pyfastep.compress.context import Context
+        from pyfastep.compress.report import write_report
+
+        context = Context(recipe, workspace, progress or (lambda step, share, what: None))
+        digests: dict[str, str] = {}
+        for step in STEPS:
+            digests[step.name] = _digest(step, tables, digests, recipe)
+            workspace.run(step.name, digests[step.name], step.work(context))
+        context.progress("report", 0.0, "writing")
+        return write_report(context)
+
+
+def _digest(step: Step, tables: dict[str, Any], digests: dict[str, str], recipe: Recipe) -> str:
+    read = {name: tables[name] for name in step.tables}
+    before = {name: digests[name] for name in step.after}
+    return digest_of([step.name, read, before, pyfastep.__version__], _files(step.name, recipe))
+
+
+def _files(step: str, recipe: Recipe) -> list[Path]:
+    """Files of the user that a step reads."""
+    named = {
+        "data": [recipe.data.train, recipe.data.eval],
+        "dense": [recipe.model.path],
+        "prune": [recipe.distill.teacher],
+        "qat": [recipe.distill.teacher],
+    }
+    return [Path(name) for name in named.get(step, []) if name and Path(name).exists()]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The libraries' own progress bars and advice would bury the run's; reverts afterwards."""
+    from datasets import utils as bars
+    from datasets.utils import logging as datasets_logging
+    from transformers.utils import logging as transformers_logging
+
+    level, shown = transformers_logging.get_verbosity(), not bars.are_progress_bars_disabled()
+    levels = datasets_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    datasets_logging.set_verbosity_error()
+    bars.disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        datasets_logging.set_verbosity(levels)
+        if shown:
+            bars.enable_progress_bars()

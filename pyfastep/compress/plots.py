@@ -1,0 +1,68 @@
+"""Plots of a run, as PNG files: losses, density per layer, quality against speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from pyfastep.compress.report import CompressReport
+
+__all__ = ["draw_plots"]
+
+# Engine of the benchmark -> form whose quality it has.
+_FORMS = {
+    "dense fp32": "dense fp32, torch",
+    "pruned INT8": "pruned INT8, ONNX Runtime",
+    "FastEP": "FastEP's file, FastEP",
+}
+
+
+def draw_plots(report: CompressReport, folder: Path) -> None:
+    """Draws what there is to draw into ``folder``: ``loss.png``, ``density.png``, ``accuracy.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(report.losses.values()):
+        _draw(folder / "loss.png", lambda axes: _losses(axes, report))
+    if report.sparsity:
+        _draw(folder / "density.png", lambda axes: _density(axes, report))
+    if report.bench.get("measurements"):
+        _draw(folder / "accuracy.png", lambda axes: _accuracy(axes, report))
+
+
+def _draw(path: Path, fill: Any) -> None:
+    # Figure and canvas without pyplot: no display, and no state shared with the caller's own plots.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    fill(figure.add_subplot())
+    figure.savefig(path, dpi=120)
+
+
+def _losses(axes: Axes, report: CompressReport) -> None:
+    for training, log in report.losses.items():
+        if log:
+            axes.plot([row["step"] for row in log], [row["loss"] for row in log], label=training)
+    axes.set(xlabel="step", ylabel="loss", title=f"{report.recipe['name']}: loss")
+    axes.legend()
+
+
+def _density(axes: Axes, report: CompressReport) -> None:
+    layers = (report.sparsity or {})["report"]["layers"]
+    axes.barh([row["name"] for row in layers], [100 * (1 - row["sparsity"]) for row in layers])
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=5)
+    axes.set(xlabel="weights kept, %", title=f"{report.recipe['name']}: density per layer")
+
+
+def _accuracy(axes: Axes, report: CompressReport) -> None:
+    for row in report.bench["measurements"]:
+        form = _FORMS.get(row["engine"])
+        if form in report.figures and row["median_ms"] is not None:
+            quality = report.figures[form][report.chief_figure]
+            axes.scatter(row["median_ms"], quality)
+            axes.annotate(f"{row['engine']}, {row['batch']} x {row['length']}", (row["median_ms"], quality), fontsize=7)
+    axes.set(xlabel="median ms per call", ylabel=report.chief_figure, title=f"{report.recipe['name']}: quality, speed")

@@ -1,0 +1,138 @@
+"""The smoke recipe from its first step to its last: files, figures, report, resumption, and what users open it with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("optimum.onnxruntime")
+
+import pyfastep
+from pyfastep.cli import main
+from pyfastep.compress.onnx_files import read_metadata
+from pyfastep.compress.pipeline import STEPS, compress
+from pyfastep.compress.recipe_file import load_recipe
+
+# QAT and equalization too, so that every step does its work.
+CHANGES = ["quantize.method=qat", "quantize.train.steps=10", "quantize.train.batch_size=16", "quantize.equalize=true"]
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("smoke") / "out"
+    options = [part for change in CHANGES for part in ("--set", change)]
+    assert main(["compress", "smoke", "--output", str(folder), *options]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(output: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((output / "report.json").read_text())
+    return loaded
+
+
+def test_fastep_and_stock_onnxruntime_have_the_same_figures(report: dict[str, Any]) -> None:
+    figures = report["figures"]
+    fast, stock = figures["FastEP's file, FastEP"], figures["FastEP's file, ONNX Runtime"]
+    assert (fast["exact_match"], fast["f1"]) == (stock["exact_match"], stock["f1"])
+    # So short a training leaves nearly flat logits: roundings move an answer here and there, in torch against ONNX
+    # Runtime on the same float model too. 2 of 100 samples.
+    assert abs(fast["agreement"] - stock["agreement"]) <= 2.0
+    assert figures["dense fp32, torch"]["agreement"] == 100.0
+    assert len(figures) == 6
+    assert all(0.0 <= value <= 100.0 for row in figures.values() for value in row.values())
+
+
+def test_the_pattern_in_the_exported_file(output: Path, report: dict[str, Any]) -> None:
+    """Every 4x1 block of the quantized file is all zero or kept, and each layer's sparsity is the target."""
+    model = onnx.load(str(output / "steps" / "quantize" / "int8.onnx"))
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    weights = {name: value for name, value in weights.items() if value.dtype == np.int8 and value.ndim == 2}
+    pruned = [value for value in weights.values() if (value == 0).mean() > 0.5]
+    assert len(pruned) == len(report["sparsity"]["report"]["layers"]) == 12
+    for value in pruned:  # [in, out]
+        blocks = value.reshape(value.shape[0], -1, 4)
+        zero = (blocks == 0).all(axis=2)
+        assert abs(zero.mean() - 0.8) < 0.005
+
+
+def test_training_learned(report: dict[str, Any]) -> None:
+    for training in ("dense", "prune"):
+        log = report["losses"][training]
+        assert log[-1]["loss"] < log[0]["loss"]
+    assert set(report["losses"]) == {"dense", "prune", "qat"}
+
+
+def test_report_and_plots(output: Path, report: dict[str, Any]) -> None:
+    text = (output / "report.md").read_text()
+    for part in (
+        "# smoke",
+        "## Quality",
+        "## Speed",
+        "## Sparsity",
+        "measured 79.98%",
+        "FastEP's file, FastEP",
+        "seed 0",
+    ):
+        assert part in text
+    for name in ("loss", "density", "accuracy"):
+        assert (output / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert report["data"]["notes"]["chance_question_only"] == 50.0
+
+
+def test_metadata(output: Path, report: dict[str, Any]) -> None:
+    stored = read_metadata(output / "model" / "model.onnx")
+    assert stored["recipe"] == report["recipe"]
+    assert stored["versions"]["pyfastep"] == pyfastep.__version__
+    assert stored["seed"] == 0
+    assert stored["sparsity"]["sparsity"] == pytest.approx(0.8, abs=0.005)
+
+
+def test_qat_ranges_are_in_the_file(output: Path) -> None:
+    ranges = json.loads((output / "steps" / "qat" / "ranges.json").read_text())
+    assert len(ranges) == 12
+    model = onnx.load(str(output / "steps" / "quantize" / "int8.onnx"))
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    scales = [float(tensors[node.input[1]]) for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    for low, high in ranges.values():
+        assert any(scale == pytest.approx((high - low) / 255, rel=1e-5) for scale in scales)
+
+
+def test_a_second_run_repeats_no_step_and_a_change_only_what_it_concerns(output: Path) -> None:
+    again = compress(load_recipe("smoke", CHANGES), output)
+    assert again.skipped == tuple(step.name for step in STEPS)
+    changed = compress(load_recipe("smoke", [*CHANGES, "bench.repeats=6"]), output)
+    assert set(changed.seconds) - set(changed.skipped) == {"bench"}
+
+
+def test_optimum_and_transformers_open_the_folder(output: Path) -> None:
+    from optimum.onnxruntime import ORTModelForQuestionAnswering
+    from transformers import AutoTokenizer, pipeline
+
+    pyfastep.register()
+    folder = output / "model"
+    context = "Imola Norden was born in Kalmira. Dorel Garin was born in Venlan."
+    answers = []
+    for provider in ("CPUExecutionProvider", pyfastep.get_ep_name()):
+        model = ORTModelForQuestionAnswering.from_pretrained(folder, provider=provider)
+        assert provider in model.providers
+        answer = pipeline("question-answering", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
+        answers.append(answer(question="Where was Dorel Garin born?", context=context))
+        assert context[answers[-1]["start"] : answers[-1]["end"]] == answers[-1]["answer"]
+    assert answers[0]["answer"] == answers[1]["answer"]
+    assert answers[0]["score"] == pytest.approx(answers[1]["score"], rel=1e-3)
+
+
+def test_the_command_lists_recipes_and_tells_errors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["compress", "--list"]) == 0
+    assert "minilm-qa-80-4x1" in capsys.readouterr().out
+    assert main(["compress", "smoke", "-o", str(tmp_path / "x"), "--set", "prune.sparsity=2"]) == 1
+    told = capsys.readouterr().err
+    assert "prune.sparsity: expected a number between 0 and 0.999, found 2.0" in " ".join(told.split())
+    assert not (tmp_path / "x").exists()
