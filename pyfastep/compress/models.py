@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import string
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,12 +99,14 @@ def keep_layers(model: PreTrainedModel, count: int) -> None:
 
 
 def tiny_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerBase:
-    """An uncased WordPiece tokenizer of at most 2000 pieces, trained on ``texts``."""
+    """An uncased WordPiece tokenizer of at most 2000 pieces, trained on ``texts``; the same texts give the same one."""
     from tokenizers import BertWordPieceTokenizer  # type: ignore[import-untyped]
 
     trained = BertWordPieceTokenizer(lowercase=True)
+    # The trainer numbers letters within words in the order of a hash map, and breaks ties by number: number them first.
+    letters = [f"##{letter}" for letter in sorted(set("".join(texts).lower()) - set(string.whitespace))]
     trained.train_from_iterator(
-        texts, vocab_size=_TINY_VOCABULARY, min_frequency=2, special_tokens=list(_SPECIAL), show_progress=False
+        texts, vocab_size=_TINY_VOCABULARY, min_frequency=2, special_tokens=[*_SPECIAL, *letters], show_progress=False
     )
     with tempfile.TemporaryDirectory() as folder:
         trained.save_model(folder)

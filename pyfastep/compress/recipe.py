@@ -103,16 +103,16 @@ class DataSettings(_Checked):
     """``[data]``: what it learns from and is measured on.
 
     Attributes:
-        source: ``files``: ``train`` and ``eval`` are files or a hub name; ``facts``: generated question answering;
-            ``sentences``: texts of this machine's own documentation.
+        source: ``files``: ``train`` and ``eval`` are files or a hub name; ``facts``: generated question answering,
+            or generated sentences to classify; ``sentences``: texts of this machine's own documentation.
         train: SQuAD JSON, CSV, JSONL or plain text, as the task asks for; relative to the recipe's folder.
         eval: The same, never trained on.
         train_samples: Use, or generate, so many; 0 uses all.
         eval_samples: The same for evaluation.
         calibration_samples: Training samples that calibrate quantization and second-order pruning.
-        view: ``facts`` only: ``question-only`` hides who is spoken of, ``context-only`` hides the question; both are
-            controls that a model must not solve.
-        difficulty: ``facts`` only: number of people per passage.
+        view: Question answering on ``facts`` only: ``question-only`` hides who is spoken of, ``context-only`` hides the
+            question; both are controls that a model must not solve.
+        difficulty: Question answering on ``facts`` only: number of people per passage.
     """
 
     source: Literal["files", "facts", "sentences"] = "files"
@@ -327,9 +327,10 @@ class Recipe(_Checked):
 
     def _check(self) -> None:
         kind, source = self.task.kind, self.data.source
-        needed = {"facts": "question-answering", "sentences": "sentence-embedding"}
-        if needed.get(source, kind) != kind:
-            raise FastEPError(f"data.source = {source} makes data for {needed[source]}, found {kind}", node="task.kind")
+        makes = {"facts": ("question-answering", "text-classification"), "sentences": ("sentence-embedding",)}
+        if kind not in makes.get(source, (kind,)):
+            made = " or ".join(makes[source])
+            raise FastEPError(f"data.source = {source} makes data for {made}, found {kind}", node="task.kind")
         embedding = kind == "sentence-embedding"
         if embedding and (self.distill.task or self.distill.logits) and self._trains_student:
             raise FastEPError("sentences have no labels: expected task = 0 and logits = 0", node="distill")

@@ -8,19 +8,31 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+from safetensors.numpy import load_file
 
 pytest.importorskip("torch")
 pytest.importorskip("optimum.onnxruntime")
 
 import pyfastep
 from pyfastep.cli import main
+from pyfastep.compress.context import Context
+from pyfastep.compress.data.splits import Splits
+from pyfastep.compress.models import load_tokenizer
 from pyfastep.compress.onnx_files import read_metadata
 from pyfastep.compress.pipeline import STEPS, compress
 from pyfastep.compress.recipe_file import load_recipe
+from pyfastep.compress.runners import session_runner
+from pyfastep.compress.tasks import create_task
+from pyfastep.compress.workspace import Workspace
 
 # QAT and equalization too, so that every step does its work.
 CHANGES = ["quantize.method=qat", "quantize.train.steps=10", "quantize.train.batch_size=16", "quantize.equalize=true"]
+
+# Of logits, FastEP against stock ONNX Runtime on one file; differences in standard deviations of the logits.
+MAX_DIFFERENCE = 0.5
+MIN_CORRELATION = 0.999
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +51,59 @@ def report(output: Path) -> dict[str, Any]:
 
 def test_fastep_and_stock_onnxruntime_have_the_same_figures(report: dict[str, Any]) -> None:
     figures = report["figures"]
-    fast, stock = figures["FastEP's file, FastEP"], figures["FastEP's file, ONNX Runtime"]
-    assert (fast["exact_match"], fast["f1"]) == (stock["exact_match"], stock["f1"])
-    # So short a training leaves nearly flat logits: roundings move an answer here and there, in torch against ONNX
-    # Runtime on the same float model too. 2 of 100 samples.
-    assert abs(fast["agreement"] - stock["agreement"]) <= 2.0
-    assert figures["dense fp32, torch"]["agreement"] == 100.0
     assert len(figures) == 6
-    assert all(0.0 <= value <= 100.0 for row in figures.values() for value in row.values())
+    assert figures["FastEP's file, FastEP"] == figures["FastEP's file, ONNX Runtime"]
+    assert figures["pruned fp32, torch"] == figures["pruned fp32, ONNX Runtime"]
+    assert figures["dense fp32, torch"]["agreement"] == 100.0
+
+
+def test_the_model_is_good_and_stays_so(report: dict[str, Any]) -> None:
+    """Chance is 12.5 %."""
+    assert report["data"]["notes"]["chance"] == 12.5
+    for form, row in report["figures"].items():
+        assert row["accuracy"] >= 90.0, form
+
+
+def test_equal_figures_are_no_luck(output: Path) -> None:
+    """On one file, FastEP's logits differ from stock ONNX Runtime's by far less than what decides a class.
+
+    They do differ: a rounding that falls on the other side is a step of a quantized activation.
+    """
+    settings = load_recipe("smoke", CHANGES)
+    task = create_task(settings.task, settings.model.max_length)
+    data = Splits.load(output / "steps" / "data").eval
+    tokenizer = load_tokenizer(str(output / "steps" / "data" / "tokenizer"))
+    file = output / "steps" / "convert" / "fastep.onnx"
+    stock = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    logits = []
+    for session in (pyfastep.InferenceSession(file, strict=True), stock):
+        run, kept = session_runner(session), []
+
+        def keep(feeds: Any, run: Any = run, kept: list[Any] = kept) -> Any:
+            kept.append(run(feeds))
+            return kept[-1]
+
+        task.predict(keep, data, tokenizer)
+        logits.append(np.concatenate([outputs["logits"] for outputs in kept]))
+    fast, expected = logits
+    assert fast.shape == (len(data), 8)
+    assert np.abs(fast - expected).max() < MAX_DIFFERENCE * expected.std()
+    assert np.corrcoef(fast.ravel(), expected.ravel())[0, 1] > MIN_CORRELATION
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    """Data, tokenizer, first weights, order of rows: everything is the seed's."""
+    recipe = load_recipe("smoke", ["dense.steps=10"])
+    weights = []
+    for name in ("once", "twice"):
+        workspace = Workspace(tmp_path / name)
+        context = Context(recipe, workspace, lambda step, share, what: None)
+        for step in STEPS[:2]:
+            workspace.run(step.name, "", step.work(context))
+        weights.append(load_file(str(workspace.folder("dense") / "model" / "model.safetensors")))
+    first, second = weights
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_the_pattern_in_the_exported_file(output: Path, report: dict[str, Any]) -> None:
@@ -63,10 +120,9 @@ def test_the_pattern_in_the_exported_file(output: Path, report: dict[str, Any]) 
 
 
 def test_training_learned(report: dict[str, Any]) -> None:
-    for training in ("dense", "prune"):
-        log = report["losses"][training]
-        assert log[-1]["loss"] < log[0]["loss"]
     assert set(report["losses"]) == {"dense", "prune", "qat"}
+    dense = report["losses"]["dense"]
+    assert dense[-1]["loss"] < 0.2 * dense[0]["loss"]
 
 
 def test_report_and_plots(output: Path, report: dict[str, Any]) -> None:
@@ -83,7 +139,6 @@ def test_report_and_plots(output: Path, report: dict[str, Any]) -> None:
         assert part in text
     for name in ("loss", "density", "accuracy"):
         assert (output / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert report["data"]["notes"]["chance_question_only"] == 50.0
 
 
 def test_metadata(output: Path, report: dict[str, Any]) -> None:
@@ -112,21 +167,19 @@ def test_a_second_run_repeats_no_step_and_a_change_only_what_it_concerns(output:
 
 
 def test_optimum_and_transformers_open_the_folder(output: Path) -> None:
-    from optimum.onnxruntime import ORTModelForQuestionAnswering
+    from optimum.onnxruntime import ORTModelForSequenceClassification
     from transformers import AutoTokenizer, pipeline
 
     pyfastep.register()
     folder = output / "model"
-    context = "Imola Norden was born in Kalmira. Dorel Garin was born in Venlan."
     answers = []
     for provider in ("CPUExecutionProvider", pyfastep.get_ep_name()):
-        model = ORTModelForQuestionAnswering.from_pretrained(folder, provider=provider)
+        model = ORTModelForSequenceClassification.from_pretrained(folder, provider=provider)
         assert provider in model.providers
-        answer = pipeline("question-answering", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
-        answers.append(answer(question="Where was Dorel Garin born?", context=context))
-        assert context[answers[-1]["start"] : answers[-1]["end"]] == answers[-1]["answer"]
-    assert answers[0]["answer"] == answers[1]["answer"]
-    assert answers[0]["score"] == pytest.approx(answers[1]["score"], rel=1e-3)
+        classify = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(folder))
+        answers.append(classify("Imola Norden was born in Kalmira.")[0])
+        assert answers[-1]["label"] == "born"
+    assert answers[0]["score"] == pytest.approx(answers[1]["score"], rel=0.05)
 
 
 def test_the_command_lists_recipes_and_tells_errors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

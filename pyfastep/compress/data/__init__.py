@@ -1,4 +1,4 @@
-"""Where data come from: the user's files, a generated question answering task, this machine's own documentation."""
+"""Where data come from: the user's files, generated tasks, this machine's own documentation."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ def load_splits(recipe: Recipe, cache: Path) -> Splits:
         FastEPError: A file is missing, empty or not as the task needs it: names the file, the row and the column.
     """
     data = recipe.data
+    if data.source == "facts" and recipe.task.kind == "text-classification":
+        from pyfastep.compress.data.fact_sentences import statement_splits
+
+        return statement_splits(data.train_samples, data.eval_samples, recipe.seed)
     if data.source == "facts":
         from pyfastep.compress.data.facts import fact_splits
 

@@ -58,6 +58,12 @@ def test_fewer_layers(make: object, tmp_path: Path) -> None:
         models.keep_layers(model, 2)
 
 
+def test_the_same_texts_give_the_same_tokenizer() -> None:
+    texts = [f"{a}{b} sat on {b}{a}" for a in ("mat", "bel", "quin", "zor") for b in ("cat", "dog", "fen", "hay")] * 2
+    first, second = (models.tiny_tokenizer(texts).get_vocab() for _ in range(2))
+    assert first == second
+
+
 def test_tiny_model_and_its_tokenizer(tmp_path: Path) -> None:
     tokenizer = models.tiny_tokenizer(["the cat sat on the mat", "the dog sat too"] * 3)
     ids = tokenizer("The cat", "sat")["input_ids"]

@@ -37,6 +37,15 @@ def run(model: Any, folder: Path, settings: TrainSettings = SETTINGS, callbacks:
     )
 
 
+def accuracy(model: Any) -> float:
+    """Share of the rows that the model gets right."""
+    model.train(False)
+    with torch.no_grad():
+        logits = model(**Collator(0)([{**row, "labels": 0} for row in ROWS])).logits
+    labels = torch.tensor([row["labels"] for row in ROWS])
+    return float((logits.argmax(-1) == labels).float().mean())
+
+
 class InterruptError(RuntimeError):
     pass
 
@@ -60,7 +69,7 @@ def test_learns_prunes_and_goes_on(tmp_path: Path) -> None:
     log = run(model, tmp_path, callbacks=[PruningCallback(pruner)], progress=lambda share, what: seen.append(share))
     assert len(seen) == 20  # from the checkpoint at step 20
     assert pruner.report().sparsity == 0.5
-    assert log[-1]["loss"] < 0.7 * log[0]["loss"]
+    assert accuracy(model) == 1.0  # the first id decides; chance is a half
     trained = {name: value.clone() for name, value in model.state_dict().items()}
 
     again, seen = tiny_bert("BertForSequenceClassification"), []
