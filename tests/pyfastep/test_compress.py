@@ -28,7 +28,13 @@ from pyfastep.compress.tasks import create_task
 from pyfastep.compress.workspace import Workspace
 
 # QAT and equalization too, so that every step does its work.
-CHANGES = ["quantize.method=qat", "quantize.train.steps=10", "quantize.train.batch_size=16", "quantize.equalize=true"]
+CHANGES = [
+    "quantize.method=qat",
+    "quantize.train.steps=10",
+    "quantize.train.batch_size=16",
+    "quantize.train.precision=fp32",
+    "quantize.equalize=true",
+]
 
 # Of logits, FastEP against stock ONNX Runtime on one file; differences in standard deviations of the logits.
 MAX_DIFFERENCE = 0.5
