@@ -10,10 +10,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from safetensors.numpy import load_file
 
 pytest.importorskip("torch")
 pytest.importorskip("optimum.onnxruntime")
+
+from safetensors.numpy import load_file
 
 import pyfastep
 from pyfastep.cli import main
