@@ -18,8 +18,8 @@ from pyfastep.errors import FastEPError
 
 __all__ = ["METADATA", "read_metadata", "weight_names", "write_metadata"]
 
-METADATA = "fastep."
-"""Prefix of the metadata's keys: ``fastep.recipe``, ``fastep.versions``, ``fastep.sparsity``, all JSON."""
+METADATA = "fastep.compress."
+"""Prefix of the metadata's keys: ``fastep.compress.recipe``, ``.versions``, ``.seed``, ``.sparsity``, all JSON."""
 
 
 def weight_names(model: nn.Module, names: Iterable[str], path: Path) -> dict[str, str]:
@@ -52,7 +52,7 @@ def weight_names(model: nn.Module, names: Iterable[str], path: Path) -> dict[str
 
 
 def write_metadata(path: Path, values: Mapping[str, Any]) -> None:
-    """Stores plain values under ``fastep.<key>`` in an ONNX file, in place of what is there under these keys."""
+    """Stores plain values under ``fastep.compress.<key>`` in an ONNX file, in place of what is there under them."""
     model = onnx.load(str(path), load_external_data=False)
     kept = [entry for entry in model.metadata_props if entry.key.removeprefix(METADATA) not in values]
     pairs = {entry.key: entry.value for entry in kept}
