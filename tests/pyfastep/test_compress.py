@@ -37,9 +37,10 @@ CHANGES = [
     "quantize.equalize=true",
 ]
 
-# Of logits, FastEP against stock ONNX Runtime on one file; differences in standard deviations of the logits.
-MAX_DIFFERENCE = 0.5
-MIN_CORRELATION = 0.999
+# Of logits, FastEP against stock ONNX Runtime on one file; differences in standard deviations of the logits. Measured:
+# 0.0015 and 1 - 3e-8; another model of the kind may see a few roundings more on the other side.
+MAX_DIFFERENCE = 0.02
+MIN_CORRELATION = 0.99999
 
 
 @pytest.fixture(scope="module")
