@@ -31,6 +31,19 @@ FASTEP_INLINE const uint8_t* LhsOf(const BlockStream<V, kIndexed>& stream, size_
   return stream.lhs + (kIndexed ? size_t{stream.index[j]} * V : j * (64 * V));
 }
 
+// A tile is as large as the nearest cache or larger, and products that were issued for a load that then misses it are
+// issued again. Asking for activations this many blocks early gains 1 % of an encoder of 4x4 weights, 3 to 6 % while
+// the core's other thread needs that cache, too. Blocks of fewer rows have no load to spare.
+constexpr size_t kLhsAheadBlocks = 12;
+template <int V, int kBlockRows>
+FASTEP_INLINE void FetchLhsAhead(const BlockStream<V, true>& stream) {
+  if constexpr (kBlockRows >= 4) {
+    const uint8_t* x = LhsOf(stream, kLhsAheadBlocks);
+    FASTEP_UNROLL
+    for (int v = 0; v < V; ++v) FetchAhead(x, 64 * v);
+  }
+}
+
 // acc[r][v] += w[r] . x[v] for one block of R rows.
 template <bool kInPlace, int R, int V>
 FASTEP_INLINE void MultiplyBlock(const uint8_t* x, const int8_t* w, I32x16 (&acc)[R][V]) {
@@ -73,6 +86,7 @@ FASTEP_INLINE void MultiplyGroup(BlockStream<V, kIndexed> stream, size_t count, 
   }
   while (stream.values != end) {
     FetchAhead(stream.values, kIndexed ? kSparseAheadBytes : kDenseAheadBytes);
+    if constexpr (kIndexed) FetchLhsAhead<V, kBlockRows>(stream);
     MultiplyBlock<(kSets > 1), R, V>(LhsOf(stream, 0), stream.values, acc);
     FASTEP_UNROLL
     for (int s = 1; s < kSets; ++s) {
