@@ -122,12 +122,12 @@ void LinearStep::Multiply(const RunContext& run, const Scratch& s, const TaskGri
   }
 }
 
-// One run of LayerNorm statistics at a time, while its rows are in the nearest cache; but a product whose K is split
-// would then load each block of K once per run.
+// A few runs of LayerNorm statistics at a time, while their rows are near; but a product whose K is split would then load
+// each block of K as often.
 void LinearStep::AddToResidual(const RunContext& run, const TokenTile& tile, const uint8_t* lhs, Epilogue epilogue,
                                const TaskGrid::Task& task, uint8_t* slot) const {
   const bool fused = (run.kernels.extras & kResidualEpilogue) != 0;
-  const int32_t step = linears_.rhs().k_blocks() == 1 ? kNormRun : task.row_end - task.row_begin;
+  const int32_t step = linears_.rhs().k_blocks() == 1 ? 4 * kNormRun : task.row_end - task.row_begin;
   const size_t partial_bytes = PartialBytes(linears_.rhs(), step, tile.tokens);
   epilogue.kind = fused ? OutputKind::kResidual : OutputKind::kFloat;
   for (int32_t row = task.row_begin; row < task.row_end; row += step) {

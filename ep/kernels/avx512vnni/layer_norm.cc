@@ -6,43 +6,53 @@
 namespace fastep::avx512vnni {
 namespace {
 
-// One run of `count` rows of 16 V tokens. Sums wait 4 cycles for the one before: V of them wait together.
-template <int V>
-FASTEP_INLINE void StatsOfRun(const float* z, int32_t count, float* stats) {
-  constexpr int kTokens = V * kLanes;
-  F32x16 mean[V], m2[V];
+// `R` runs of `count` rows of 16 V tokens, one behind the other. Sums wait 4 cycles for the one before: R * V of them
+// wait together.
+template <int R, int V>
+FASTEP_INLINE void StatsOfRuns(const float* z, int32_t count, float* stats) {
+  constexpr int kTokens = V * kLanes, kSums = R * V;
+  const auto row = [&](int i, int32_t n) {
+    return _mm512_load_ps(z + (i / V * kNormRun + n) * kTokens + i % V * kLanes);
+  };
+  F32x16 mean[kSums], m2[kSums];
   FASTEP_UNROLL
-  for (int v = 0; v < V; ++v) mean[v] = _mm512_load_ps(z + v * kLanes);
-  for (int32_t i = 1; i < count; ++i) {
+  for (int i = 0; i < kSums; ++i) mean[i] = row(i, 0);
+  for (int32_t n = 1; n < count; ++n) {
     FASTEP_UNROLL
-    for (int v = 0; v < V; ++v) mean[v] = _mm512_add_ps(mean[v], _mm512_load_ps(z + i * kTokens + v * kLanes));
+    for (int i = 0; i < kSums; ++i) mean[i] = _mm512_add_ps(mean[i], row(i, n));
   }
   FASTEP_UNROLL
-  for (int v = 0; v < V; ++v) {
-    mean[v] = _mm512_div_ps(mean[v], _mm512_set1_ps(static_cast<float>(count)));
-    m2[v] = _mm512_setzero_ps();
+  for (int i = 0; i < kSums; ++i) {
+    // Of a whole run, a power of two, the product with its reciprocal is the quotient.
+    mean[i] = R > 1 ? _mm512_mul_ps(mean[i], _mm512_set1_ps(1.0f / kNormRun))
+                    : _mm512_div_ps(mean[i], _mm512_set1_ps(static_cast<float>(count)));
+    m2[i] = _mm512_setzero_ps();
   }
-  for (int32_t i = 0; i < count; ++i) {
+  for (int32_t n = 0; n < count; ++n) {
     FASTEP_UNROLL
-    for (int v = 0; v < V; ++v) {
-      const F32x16 d = _mm512_sub_ps(_mm512_load_ps(z + i * kTokens + v * kLanes), mean[v]);
-      m2[v] = _mm512_fmadd_ps(d, d, m2[v]);
+    for (int i = 0; i < kSums; ++i) {
+      const F32x16 d = _mm512_sub_ps(row(i, n), mean[i]);
+      m2[i] = _mm512_fmadd_ps(d, d, m2[i]);
     }
   }
   FASTEP_UNROLL
-  for (int v = 0; v < V; ++v) {
-    _mm512_store_ps(stats + v * kLanes, mean[v]);
-    _mm512_store_ps(stats + kTokens + v * kLanes, m2[v]);
+  for (int i = 0; i < kSums; ++i) {
+    float* out = stats + i / V * 2 * kTokens + i % V * kLanes;
+    _mm512_store_ps(out, mean[i]);
+    _mm512_store_ps(out + kTokens, m2[i]);
   }
 }
 
 template <int V>
 void StatsOfWidth(const float* z, int32_t rows, float* stats) {
   constexpr int kTokens = V * kLanes;
-  for (int32_t row = 0; row < rows; row += kNormRun) {
-    StatsOfRun<V>(z, row + kNormRun <= rows ? kNormRun : rows - row, stats);
-    z += kNormRun * kTokens;
-    stats += 2 * kTokens;
+  int32_t row = 0;
+  for (; row + 2 * kNormRun <= rows; row += 2 * kNormRun) {
+    StatsOfRuns<2, V>(z + row * kTokens, kNormRun, stats + row / kNormRun * 2 * kTokens);
+  }
+  for (; row < rows; row += kNormRun) {
+    const int32_t count = row + kNormRun <= rows ? kNormRun : rows - row;
+    StatsOfRuns<1, V>(z + row * kTokens, count, stats + row / kNormRun * 2 * kTokens);
   }
 }
 
