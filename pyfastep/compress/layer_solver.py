@@ -9,16 +9,18 @@ from pyfastep.compress.masks import expand_mask
 
 __all__ = ["LayerSolver"]
 
+_GONE = -1.0  # the score of a block that is zero already
+
 
 class LayerSolver:
-    """Minimizes ``||W' P - W X||^2 + d ||W' - W||^2`` over weights ``W' [out, in]`` with given zeros, and the bias.
+    """Minimizes ``||W' P - T||^2 + d ||W' - W||^2`` over weights ``W' [out, in]`` with given zeros, and the bias.
 
     Rows of one block share their pattern, so that one inverse serves them all.
 
     Args:
         linear: The dense layer.
         gram: ``P P^T [in + 1, in + 1]``, inputs of the pruned model with a last row of ones for the bias.
-        cross: ``X P^T [in + 1, in + 1]``, the dense model's inputs times those of the pruned one.
+        cross: ``T P^T [out, in + 1]``, the outputs wanted times the inputs.
         damping: ``d`` as a share of the mean of the Gram matrix's diagonal.
         block: ``(R, C)``, outputs x inputs.
     """
@@ -33,12 +35,17 @@ class LayerSolver:
         dense = torch.cat([linear.weight.detach(), bias.to(linear.weight.device)[:, None]], dim=1).double()
         ridge = damping * gram.diagonal()[:n_in].mean().clamp(min=1e-12)
         self._gram = gram + ridge * torch.eye(n_in + 1, dtype=gram.dtype, device=gram.device)
-        self._right = dense @ cross + ridge * dense
+        self._right = cross + ridge * dense
         if not has_bias:  # a column that is always zero is no unknown
             self._gram, self._right = self._gram[:-1, :-1], self._right[:, :-1]
         self._inputs = n_in
         self._kept = torch.ones(n_out, n_in, dtype=torch.bool, device=gram.device)
-        self._solution: torch.Tensor = torch.linalg.solve(self._gram, self._right.T).T.contiguous()
+        factor = torch.linalg.cholesky(self._gram)
+        self._solution = torch.cholesky_solve(self._right.T, factor).T.contiguous()
+        inverse = torch.cholesky_inverse(factor)
+        columns = self._columns(0)
+        groups = torch.split(self._solution, block[0])
+        self._scores = torch.stack([self._costs(inverse, rows, columns) for rows in groups])
 
     @property
     def weight(self) -> torch.Tensor:
@@ -55,32 +62,28 @@ class LayerSolver:
 
         Blocks that are zero already score less than any other.
         """
-        rows, cols = self._block
-        n_out, n_in = self._kept.shape
-        result = torch.full((-(-n_out // rows), -(-n_in // cols)), -1.0, dtype=torch.float64, device=self._kept.device)
-        shared = torch.linalg.inv(self._gram) if bool(self._kept.all()) else None
-        for group in range(result.shape[0]):
-            row_range = slice(group * rows, min((group + 1) * rows, n_out))
-            kept = self._columns(row_range.start)
-            if not len(kept):
-                continue
-            inverse = torch.linalg.inv(self._gram[kept][:, kept]) if shared is None else shared
-            weight = self._solution[row_range][:, kept]
-            result[group] = self._costs(inverse, weight, kept, result[group])
-        return result
+        return self._scores
 
-    def solve(self, kept: torch.Tensor) -> None:
-        """Takes a pattern of blocks ``[ceil(out/R), ceil(in/C)]`` and solves for the weights that stay."""
+    def solve(self, kept: torch.Tensor, score: bool = True) -> None:
+        """Takes a pattern of blocks ``[ceil(out/R), ceil(in/C)]`` and solves for the weights that stay.
+
+        Args:
+            kept: True where a block stays.
+            score: Compute the new scores too, which costs twice as much again.
+        """
         self._kept = expand_mask(kept, torch.Size(self._kept.shape), self._block)
-        solution = torch.zeros_like(self._solution)
-        for first in range(0, len(solution), self._block[0]):
-            rows = slice(first, min(first + self._block[0], len(solution)))
+        solution, height = torch.zeros_like(self._solution), self._block[0]
+        for first in range(0, len(solution), height):
+            rows = slice(first, min(first + height, len(solution)))
             columns = self._columns(first)
             if not len(columns):
+                self._scores[first // height] = _GONE
                 continue
             factor = torch.linalg.cholesky(self._gram[columns][:, columns])
-            found = torch.cholesky_solve(self._right[rows][:, columns].T, factor)
-            solution[rows, columns] = found.T
+            found = torch.cholesky_solve(self._right[rows][:, columns].T, factor).T
+            solution[rows, columns] = found
+            if score:
+                self._scores[first // height] = self._costs(torch.cholesky_inverse(factor), solution[rows], columns)
         self._solution = solution
 
     def _columns(self, row: int) -> torch.Tensor:
@@ -89,17 +92,17 @@ class LayerSolver:
         further = torch.arange(self._inputs, len(self._gram), device=kept.device)
         return torch.cat([kept, further])
 
-    def _costs(
-        self, inverse: torch.Tensor, weight: torch.Tensor, columns: torch.Tensor, costs: torch.Tensor
-    ) -> torch.Tensor:
-        """Costs of one group of rows; columns of one block stand side by side among those that are kept."""
+    def _costs(self, inverse: torch.Tensor, solution: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Costs ``[ceil(in/C)]`` of one group of rows ``[R, in + 1]``, whose unknowns are ``columns``."""
         size = self._block[1]
-        weights = columns[columns < self._inputs]
+        costs = torch.full((-(-self._inputs // size),), _GONE, dtype=inverse.dtype, device=inverse.device)
+        kept = columns[columns < self._inputs]
+        weight = solution[:, kept]
         if size == 1:
-            single = weight[:, : len(weights)].square().sum(dim=0) / inverse.diagonal()[: len(weights)]
-            return costs.index_copy(0, weights, single)
-        blocks = weights // size
-        for block in sorted(set(blocks.tolist())):
+            costs[kept] = weight.square().sum(dim=0) / inverse.diagonal()[: len(kept)]
+            return costs
+        blocks = kept // size
+        for block in sorted(set(blocks.tolist())):  # columns of one block stand side by side
             place = (blocks == block).nonzero().squeeze(1)
             part = weight[:, place]
             costs[block] = (part @ torch.linalg.inv(inverse[place][:, place]) * part).sum()

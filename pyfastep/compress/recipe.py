@@ -146,7 +146,7 @@ class TrainSettings(_Checked):
         schedule: How it falls.
         weight_decay: AdamW's.
         save_every: Steps between checkpoints that an interrupted run goes on from; 0: a tenth of all.
-        precision: ``auto`` is bf16 autocast where the GPU or the CPU computes it, fp32 elsewhere.
+        precision: ``auto`` is bf16 autocast on a GPU that has it and on CPUs with AMX, fp32 elsewhere.
     """
 
     steps: int = number(0, least=0)

@@ -27,7 +27,8 @@ Progress = Callable[[float, str], None]
 
 _CHECKPOINTS = 10
 _LOGS = 50
-_CPU_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "avx_ne_convert"}
+# AVX512-BF16 is no reason: a step of MiniLM at 64 x 24 tokens takes 1.08 s in bf16 there, 0.60 s in fp32 (torch 2.13).
+_CPU_BF16_FLAG = "amx_bf16"
 
 
 class CompressionTrainer(Trainer):
@@ -113,7 +114,7 @@ def _take_back(model: PreTrainedModel, checkpoint: Path) -> list[dict[str, Any]]
 
 
 def computes_bf16() -> bool:
-    """Whether the GPU, or else this CPU, multiplies bfloat16 in hardware."""
+    """Whether the GPU, or else this CPU, is faster in bfloat16 than in float32."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
@@ -121,7 +122,7 @@ def computes_bf16() -> bool:
     except OSError:
         return False
     flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    return bool(flags and _CPU_BF16_FLAGS & set(flags[1].split()))
+    return bool(flags and _CPU_BF16_FLAG in flags[1].split())
 
 
 def _arguments(settings: TrainSettings, folder: Path, seed: int) -> TrainingArguments:

@@ -22,8 +22,10 @@ def problem(n_out: int, n_in: int, bias: bool = True) -> tuple[torch.nn.Linear, 
 
 
 def solver(linear: torch.nn.Linear, dense: torch.Tensor, own: torch.Tensor, block: tuple[int, int]) -> LayerSolver:
-    own, dense = (torch.nn.functional.pad(x.double(), (0, 1), value=1.0) for x in (own, dense))
-    return LayerSolver(linear, own.T @ own, dense.T @ own, DAMPING, block)
+    own = torch.nn.functional.pad(own.double(), (0, 1), value=1.0)
+    with torch.no_grad():
+        wanted = linear(dense).double()
+    return LayerSolver(linear, own.T @ own, wanted.T @ own, DAMPING, block)
 
 
 def error(weight: np.ndarray, linear: torch.nn.Linear, dense: torch.Tensor, own: torch.Tensor) -> float:

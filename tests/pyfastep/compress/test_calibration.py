@@ -1,0 +1,82 @@
+"""Stages in the order of computation, and the outputs that each Linear should give."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+
+from .encoders import batches, tiny_bert, tiny_distilbert
+
+torch = pytest.importorskip("torch")
+
+from pyfastep.compress.calibration import Calibrator, Stage, find_stages  # noqa: E402
+from pyfastep.compress.selection import select_linears  # noqa: E402
+
+DATA = batches(count=3)
+LAYER = "encoder.layer.1"
+
+
+def test_stages_of_bert() -> None:
+    model = tiny_bert()
+    stages = find_stages(model, list(select_linears(model)), DATA[0])
+    assert len(stages) == 2 * 4
+    attention = f"{LAYER}.attention"
+    assert stages[4:] == [
+        Stage(LAYER, tuple(f"{attention}.self.{name}" for name in ("query", "key", "value")), None),
+        Stage(LAYER, (f"{attention}.output.dense",), f"{attention}.output.LayerNorm"),
+        Stage(LAYER, (f"{LAYER}.intermediate.dense",), None),
+        Stage(LAYER, (f"{LAYER}.output.dense",), f"{LAYER}.output.LayerNorm"),
+    ]
+
+
+def test_stages_of_distilbert() -> None:
+    model = tiny_distilbert()
+    stages = find_stages(model, list(select_linears(model)), DATA[0])
+    assert [stage.layer[-1] for stage in stages] == ["0"] * 4 + ["1"] * 4
+    assert [len(stage.linears) for stage in stages] == [3, 1, 1, 1] * 2
+    assert [bool(stage.norm) for stage in stages] == [False, True, False, True] * 2
+    assert str(stages[1].norm).endswith("sa_layer_norm")
+
+
+def real_tokens(values: list[torch.Tensor]) -> torch.Tensor:
+    """Rows [tokens, features] of real tokens, all batches."""
+    masks = [batch["attention_mask"].bool() for batch in DATA]
+    return torch.cat([value[mask] for value, mask in zip(values, masks, strict=True)]).double()
+
+
+def seen(model: torch.nn.Module, name: str) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Inputs and outputs of a module, per batch."""
+    inputs, outputs = [], []
+
+    def hook(module: torch.nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+        inputs.append(given[0])
+        outputs.append(result)
+
+    handle = model.get_submodule(name).register_forward_hook(hook)
+    with torch.no_grad():
+        for batch in DATA:
+            model(**batch)
+    handle.remove()
+    return inputs, outputs
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_moments_are_those_of_inputs_and_wanted_outputs(residual: bool) -> None:
+    """With a residual stream the wanted output also makes up for what the stream has lost."""
+    dense = tiny_bert()
+    model = deepcopy(dense)
+    with torch.no_grad():
+        model.encoder.layer[0].output.dense.weight.mul_(0.5)
+    name, norm = f"{LAYER}.output.dense", f"{LAYER}.output.LayerNorm" if residual else None
+    moments = Calibrator(model, dense, DATA).moments(Stage(LAYER, (name,), norm))[name]
+
+    own, before = seen(model, name)
+    wanted = real_tokens(seen(dense, name)[1])
+    if residual:
+        stream = real_tokens(seen(model, str(norm))[0]) - real_tokens(before)
+        wanted = real_tokens(seen(dense, str(norm))[0]) - stream
+    inputs = torch.nn.functional.pad(real_tokens(own), (0, 1), value=1.0)
+    # Sums of 216 float32 products, each batch of which is rounded: far below 1e-4 of their size.
+    torch.testing.assert_close(moments.gram, inputs.T @ inputs, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(moments.cross, wanted.T @ inputs, rtol=1e-4, atol=1e-4)
