@@ -24,6 +24,7 @@ __all__ = ["Distiller", "add_teacher_columns", "embedding_loss", "hidden_loss", 
 
 TEACHER = "teacher_"
 _CACHE_BATCH = 32
+_LEAST_DEVIATION = 0.1
 _EPSILON = 1e-6
 Batch = Mapping[str, torch.Tensor]
 
@@ -45,7 +46,9 @@ def logit_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float)
 def hidden_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, normalize: bool) -> torch.Tensor:
     """Mean over real tokens and dimensions of ``((student - teacher) / s)^2``.
 
-    ``s`` is the teacher's standard deviation of each dimension over the batch's real tokens, 1 without ``normalize``.
+    ``s`` is the teacher's standard deviation of each dimension over the batch's real tokens, but at least a tenth of the
+    dimensions' mean: a dimension that never changes, as one of MiniLM's, would be all that counts. Without ``normalize``
+    ``s`` is 1.
 
     Args:
         student: ``[B, S, hidden]``.
@@ -57,7 +60,8 @@ def hidden_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor
     wanted, found = teacher[real].float(), student[real].float()
     difference = found - wanted
     if normalize and len(wanted) > 1:
-        difference = difference / (wanted.std(dim=0) + _EPSILON)
+        deviation = wanted.std(dim=0)
+        difference = difference / deviation.clamp(min=_LEAST_DEVIATION * float(deviation.mean()) + _EPSILON)
     return difference.square().mean()
 
 

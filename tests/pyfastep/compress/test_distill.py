@@ -33,7 +33,7 @@ def test_logits_by_hand() -> None:
 
 def test_hidden_states_count_every_dimension_alike_and_no_padding() -> None:
     torch.manual_seed(0)
-    teacher = torch.randn(2, 5, 3) * torch.tensor([1.0, 100.0, 0.01])
+    teacher = torch.randn(2, 5, 3) * torch.tensor([1.0, 4.0, 0.5])
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     spread = teacher[mask.bool()].std(dim=0)
     student = teacher + 0.5 * spread
@@ -41,6 +41,17 @@ def test_hidden_states_count_every_dimension_alike_and_no_padding() -> None:
     assert float(distill.hidden_loss(student, teacher, mask, True)) == pytest.approx(0.25, rel=1e-3)
     plain = float(distill.hidden_loss(student, teacher, mask, False))
     assert plain == pytest.approx(float((0.5 * spread).square().mean()), rel=1e-3)
+
+
+def test_a_dimension_that_never_changes_is_not_all_that_counts() -> None:
+    """MiniLM's last states have one that is 0 in every token: by its own deviation any difference would be infinite."""
+    torch.manual_seed(0)
+    teacher, mask = torch.randn(2, 50, 8), torch.ones(2, 50)
+    teacher[..., 3] = 0.0
+    student = teacher.clone()
+    student[..., 3] += 1e-3
+    # One of 8 dimensions is off by 1e-3 where the deviation counted is a tenth of a mean of about 7/8.
+    assert float(distill.hidden_loss(student, teacher, mask, True)) == pytest.approx((1e-3 / 0.0875) ** 2 / 8, rel=0.3)
 
 
 def test_embeddings_by_hand() -> None:
