@@ -46,9 +46,9 @@ def logit_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float)
 def hidden_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, normalize: bool) -> torch.Tensor:
     """Mean over real tokens and dimensions of ``((student - teacher) / s)^2``.
 
-    ``s`` is the teacher's standard deviation of each dimension over the batch's real tokens, but at least a tenth of the
-    dimensions' mean: a dimension that never changes, as one of MiniLM's, would be all that counts. Without ``normalize``
-    ``s`` is 1.
+    ``s`` is the teacher's standard deviation of each dimension over the batch's real tokens, but at least a tenth of
+    the dimensions' mean: a dimension that never changes, as one of MiniLM's, would be all that counts. Without
+    ``normalize`` ``s`` is 1.
 
     Args:
         student: ``[B, S, hidden]``.
