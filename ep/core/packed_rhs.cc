@@ -135,6 +135,12 @@ RhsView PackedRhs::View(int32_t k_block) const {
 
 size_t PackedRhs::bytes() const { return values_.bytes() + index_.bytes() + group_ptr_.bytes(); }
 
+void PackedRhs::MoveInto(PagePool& pool) {
+  pool.Take(values_);
+  pool.Take(index_);
+  pool.Take(group_ptr_);
+}
+
 void PackedRhs::Packer::AppendValues(int64_t row, int count, const int64_t* inputs) {
   for (int64_t n = row; n < row + count; ++n) {
     for (int i = 0; i < 4; ++i) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/kernel_table.h"
+#include "core/page_pool.h"
 #include "core/shared_array.h"
 #include "core/weights.h"
 
@@ -28,6 +29,7 @@ class PackedRhs {
   RhsView View(int32_t k_block) const;
   int64_t blocks() const { return blocks_; }  // stored, padding of groups included
   size_t bytes() const;
+  void MoveInto(PagePool& pool);
 
   // Of what was read from an archive: throws Error unless it is W [n, k] in a form that these kernels can run.
   void Check(int64_t n, int64_t k, const KernelTable& kernels) const;

@@ -92,6 +92,14 @@ PackedLinears::PackedLinears(const std::vector<const LinearSpec*>& specs, const 
   info_.predicted_cycles_per_token = PredictCyclesPerToken(kind, profile, all.n, static_cast<Tier>(kernels.tier));
 }
 
+void PackedLinears::MoveInto(PagePool& pool) {
+  rhs_.MoveInto(pool);
+  pool.Take(acc_init_);
+  pool.Take(scale_);
+  pool.Take(bias_);
+  pool.Take(rhs_zero_point_);
+}
+
 Epilogue PackedLinears::View() const {
   Epilogue view = epilogue_;
   view.acc_init = acc_init_.data();

@@ -23,6 +23,7 @@ class PackedLinears {
   int32_t n() const { return n_; }
   int32_t k() const { return k_; }
   int32_t x_zero_point() const { return x_zero_point_; }  // as u8
+  void MoveInto(PagePool& pool);
   // token_sum is filled in by the caller.
   Epilogue View() const;
 

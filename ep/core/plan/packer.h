@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/archive.h"
+#include "core/page_pool.h"
 #include "core/plan/packed_linear.h"
 
 namespace fastep {
@@ -14,15 +15,20 @@ class Packer {
   virtual ~Packer() = default;
   // These linears as one product. Throws Error.
   virtual PackedLinears Pack(const std::vector<const LinearSpec*>& specs, const KernelTable& kernels) {
-    return PackedLinears(specs, kernels);
+    PackedLinears linears(specs, kernels);
+    linears.MoveInto(pool_);
+    return linears;
   }
+
+ private:
+  PagePool pool_;
 };
 
 // Packs, and keeps what it packed.
 class KeepingPacker final : public Packer {
  public:
   PackedLinears Pack(const std::vector<const LinearSpec*>& specs, const KernelTable& kernels) override {
-    return products_.emplace_back(specs, kernels);
+    return products_.emplace_back(Packer::Pack(specs, kernels));
   }
   const std::vector<PackedLinears>& products() const { return products_; }
 
