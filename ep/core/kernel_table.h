@@ -95,6 +95,8 @@ constexpr uint32_t kTokenMaxEpilogue = 4;    // Epilogue::token_max
 constexpr uint32_t kPlanarEpilogue = 8;      // Epilogue::planar, and LayerNormArgs::planar
 // Another form of weights.
 constexpr uint32_t kBoundedPairs = 16;  // RhsView::bounded_pairs
+// Another form of scores.
+constexpr uint32_t kOffsetScores = 32;  // SoftmaxArgs::score_offset
 
 // One call: one tile of tokens, one K-block, row groups [group_begin, group_end).
 struct ProductArgs {
@@ -197,7 +199,13 @@ struct SoftmaxArgs {
   uint8_t* e;          // quad tile [key_quads][tokens][4]
   int32_t* row_sum;    // [tokens]; this and token_scale are written in [lane_begin, lane_end) only
   float* token_scale;  // [tokens]
+  // 0 or, only for tiers that list kOffsetScores, kScoreOffset: so much larger than the scores are `scores` and
+  // `largest`.
+  int32_t score_offset = 0;
 };
+// The float 1.5 * 2^23 as an integer. Scores of a magnitude below 2^22 that are larger by this are, read as floats,
+// 1.5 * 2^23 + score.
+constexpr int32_t kScoreOffset = 0x4b400000;
 
 // ---- Attention in float ----
 //
@@ -334,7 +342,7 @@ struct KernelTable {
   // unpack_f32 only moves 32-bit words; the driver uses it for i32 too.
   void (*unpack_f32)(const float* tile, int32_t rows, int32_t m, int32_t tokens, float* y, size_t stride_bytes);
 
-  uint32_t extras = 0;  // kResidualEpilogue | kTokenScaleEpilogue | kTokenMaxEpilogue | kBoundedPairs
+  uint32_t extras = 0;  // bits of these constants
   EncoderKernels encoder = {};
 };
 

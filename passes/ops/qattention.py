@@ -32,8 +32,8 @@ from .body import Body
 _LARGEST = 255  # of the rounded probabilities
 _LOG2_LARGEST = np.float32(7.9943534)
 _LOWEST_EXPONENT = np.float32(-2)  # 255 exp(..) is rounded to 0 from here on
-# 2^f for |f| <= 1/2, lowest coefficient first, as in ep/kernels/generic/exp2.h, where the method is explained.
-_EXP2 = (0.99992806, 0.69326097, 0.24261113, 0.05517167)
+# 2^f for f of [0, 1), lowest coefficient first, as in ep/kernels/generic/exp2.h, where the method is explained.
+_EXP2 = (0.999925196, 0.695833564, 0.226067141, 0.0780245289)
 
 EXP2_ERROR_BOUND = 7.6e-5
 """Relative error of the contract's 2^x."""
@@ -102,7 +102,7 @@ def probabilities(variant: Variant, inputs: Mapping[str, Array], num_heads: int,
 
 
 def _exp2(x: FloatArray) -> FloatArray:
-    whole = np.rint(x)
+    whole = np.floor(x)
     fraction = np.asarray(x - whole, np.float32)
     result = np.full_like(fraction, np.float32(_EXP2[-1]))
     for coefficient in reversed(_EXP2[:-1]):

@@ -13,6 +13,8 @@ RESIDUAL_EPILOGUE = 1
 TOKEN_SCALE_EPILOGUE = 2
 TOKEN_MAX_EPILOGUE = 4
 PLANAR_EPILOGUE = 8
+OFFSET_SCORES = 32
+SCORE_OFFSET = 0x4B400000
 OUTPUT_KINDS = {"i32": 0, "u8": 1, "s8": 2, "f32": 3, "residual": 4}
 
 
@@ -85,6 +87,7 @@ class SoftmaxArgs(ctypes.Structure):
         ("e", POINTER),
         ("row_sum", POINTER),
         ("token_scale", POINTER),
+        ("score_offset", I32),
     ]
 
 

@@ -10,8 +10,8 @@ from .reference import RANGES, fma
 
 F32 = np.float32
 NORM_RUN = 32
-# 2^f on [-1/2, 1/2], as in ep/kernels/generic/exp2.h.
-EXP2_FIT = [F32(c) for c in (0.99992806, 0.69326097, 0.24261113, 0.05517167)]
+# 2^f on [0, 1), as in ep/kernels/generic/exp2.h.
+EXP2_FIT = [F32(c) for c in (0.999925196, 0.695833564, 0.226067141, 0.0780245289)]
 LOG2_OF_255 = F32(7.9943534)
 FINE_EXP2_FIT = [F32(c) for c in (1.0, 0.693147004, 0.240222469, 0.0555071086, 0.00967129134, 0.00132695213)]
 FINE_EXP2_LOWEST = F32(-64)
@@ -71,7 +71,7 @@ def embed(tables: list[tuple[TableSpec, Array]]) -> Array:
 def probabilities(x: Array) -> Array:
     """rne(2^x), x clamped at -2, by the polynomial that all tiers share; int64."""
     x = np.maximum(x, F32(-2)).astype(F32)
-    n = np.rint(x)
+    n = np.floor(x)
     f = (x - n).astype(F32)
     e = fma(EXP2_FIT[3], f, EXP2_FIT[2])
     e = fma(e, f, EXP2_FIT[1])

@@ -195,15 +195,17 @@ SOFTMAX_LANES = [(16, 0, 16), (32, 4, 20), (48, 16, 32), (64, 0, 64), (64, 60, 6
 
 @pytest.mark.parametrize("keys", SOFTMAX_KEYS)
 @pytest.mark.parametrize(("tokens", "begin", "end"), SOFTMAX_LANES)
-@pytest.mark.parametrize("form", ["plain", "known", "wide", "odd tie", "even tie", "bias", "hidden"])
+@pytest.mark.parametrize(
+    "form", ["plain", "known", "offset", "wide", "odd tie", "even tie", "bias", "offset bias", "hidden"]
+)
 def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end: int, form: str) -> None:
     """Forms.
 
-    known: the largest scores are given; wide: scores far apart; ties: one less gives 2^x an x halfway between integers;
-    hidden: bias of -inf.
+    known: the largest scores are given; offset: scores are larger by what the tier wants; wide: scores far apart; ties:
+    one less gives 2^x an x halfway between integers; hidden: bias of -inf.
     """
     rng = np.random.default_rng(keys)
-    spread = {"wide": 2**30, "odd tie": 2, "even tie": 2}.get(form, 3000)
+    spread = {"wide": 2**30, "offset": 2**22, "odd tie": 2, "even tie": 2}.get(form, 3000)
     # log2(255) of exp2.h, less what is exact in float.
     scale = {"odd tie": 7.9943534 - 5.5, "even tie": 7.9943534 - 4.5}.get(form, 0.0013)
     scores = rng.integers(-spread, spread, (keys, tokens), dtype=np.int32)
@@ -215,14 +217,16 @@ def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end:
         bias[:, begin] = -3e38
 
     def run(name: str) -> list[Guarded]:
-        held = aligned(scores)
+        offset = abi.SCORE_OFFSET if "offset" in form and abi.extras(capi, name) & abi.OFFSET_SCORES else 0
+        held = aligned(scores + np.int32(offset))
         e = guarded((key_quads, tokens, 4), np.uint8)
         row_sum, token_scale = guarded((tokens,), np.int32), guarded((tokens,), np.float32)
-        args = abi.SoftmaxArgs(held.ctypes.data, bias.ctypes.data if form in ("bias", "hidden") else None)
+        args = abi.SoftmaxArgs(held.ctypes.data, bias.ctypes.data if "bias" in form or form == "hidden" else None)
         args.keys, args.key_quads, args.tokens, args.lane_begin, args.lane_end = keys, key_quads, tokens, begin, end
         args.scale, args.out_scale = scale, 1.7
         if form == "known" and name != "scalar":
             args.largest = largest.ctypes.data
+        args.score_offset = offset
         args.e, args.row_sum, args.token_scale = (a.data.ctypes.data for a in (e, row_sum, token_scale))
         must_call(capi, "softmax", name, args)
         return [e, row_sum, token_scale]

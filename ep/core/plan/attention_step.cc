@@ -16,6 +16,9 @@ int32_t AsUnsigned(const Quantization& x) { return x.zero_point + (x.type == Ele
 // The weighted mean of v is below 256; times this, and moved by a zero point, it is still below 2^31.
 constexpr float kBoundedScale = 4e6f;
 
+// A score is a sum of so many products of less than 2^8 and at most 2^7: its magnitude is below 2^22.
+constexpr int32_t kOffsetHeadSize = 128;
+
 // One dense product of all rows of a packed rhs.
 void MultiplyDense(const KernelTable& kernels, const uint8_t* lhs, int32_t tokens, const void* values, int32_t k_quads,
                    int32_t rows, const Epilogue& epilogue, int32_t* partial, bool first, bool last, void* out) {
@@ -136,6 +139,11 @@ AttentionStep::Slot AttentionStep::SlotOf(const RunContext& run, const Scratch& 
   return slot;
 }
 
+// What the tier wants scores to be larger by.
+int32_t AttentionStep::ScoreOffset(const KernelTable& kernels) const {
+  return (kernels.extras & kOffsetScores) != 0 && head_size_ <= kOffsetHeadSize ? kScoreOffset : 0;
+}
+
 void AttentionStep::Run(const RunContext& run, Parallel& parallel) const {
   const Scratch s = LayOut(run);
   const auto heads = static_cast<size_t>(heads_);
@@ -184,6 +192,8 @@ void AttentionStep::PackSequence(const RunContext& run, const Scratch& s, size_t
       token += keys.count;
     }
   }
+  const int32_t offset = ScoreOffset(run.kernels);
+  for (int32_t key = 0; key < s.keys.keys(sequence); ++key) keys.acc_init[key] += offset;
 }
 
 void AttentionStep::Attend(const RunContext& run, const Scratch& s, int64_t index, int32_t head,
@@ -250,6 +260,7 @@ void AttentionStep::Score(const RunContext& run, const Scratch& s, const TokenTi
   args.e = slot.e;
   args.row_sum = slot.row_sum;
   args.token_scale = slot.token_scale;
+  args.score_offset = ScoreOffset(run.kernels);
   run.encoder.softmax(&args);
 }
 

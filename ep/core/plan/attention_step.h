@@ -46,6 +46,7 @@ class AttentionStep final : public Step {
 
   int32_t HeadRow(int32_t head) const { return head * head_size_; }
   static bool Fused(const KernelTable& kernels);
+  int32_t ScoreOffset(const KernelTable& kernels) const;
 
   AttentionViews views_;
   int32_t heads_, head_size_, head_rows_;  // head_rows_: padded to kRowStep

@@ -12,19 +12,19 @@ FASTEP_INLINE __m512i ByteTranspose() { return _mm512_set4_epi32(0x0f0b0703, 0x0
 
 // ---- Softmax ----
 //
-// e = rne(Exp2(max(x, -2))) in 7 operations, by the same roundings as Exp2 of kernels/generic/exp2.h:
-//   f = x - rne(x) is exact, so one vreduceps gives it, and n = x - f;
-//   p 2^n by vscalefps is exact, or too small to matter: below -2, e is 0, and so it is for -inf and NaN;
+// e = rne(Exp2(max(x, -2))) in 6 operations, by the same roundings as Exp2 of kernels/generic/exp2.h:
+//   f = x - floor(x) by vreduceps;
+//   p 2^floor(x) by vscalefps is exact, or too small to matter: below -2, e is 0, and so it is for -inf and NaN;
 //   adding 1.5 * 2^23 rounds to an integer: the low byte of the result.
 constexpr float kRound = 12582912.0f;
 
 // The low byte of each lane of `lanes` is e, that of the others 0; the bytes above are arbitrary.
 FASTEP_INLINE __m512i Probability(F32x16 x, __mmask16 lanes) {
-  const F32x16 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT);
+  const F32x16 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
   F32x16 p = _mm512_fmadd_ps(_mm512_set1_ps(kExp2Fit[3]), f, _mm512_set1_ps(kExp2Fit[2]));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(kExp2Fit[1]));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(kExp2Fit[0]));
-  const F32x16 e = _mm512_scalef_ps(p, _mm512_sub_ps(x, f));
+  const F32x16 e = _mm512_scalef_ps(p, x);
   return _mm512_castps_si512(_mm512_maskz_add_ps(lanes, e, _mm512_set1_ps(kRound)));
 }
 
@@ -49,6 +49,7 @@ struct PlainScores {
   const float* bias;  // not used
   size_t stride;      // of a key
   F32x16 scale;
+  I32x16 offset;  // not used: it vanishes in the difference
   I32x16 largest[V];
 
   [[gnu::always_inline]] inline void FindLargest(int32_t keys, const int32_t* known) {
@@ -67,6 +68,16 @@ struct PlainScores {
   }
 };
 
+// The same of scores that are floats by their offset: an operation less.
+template <int V>
+struct OffsetScores : PlainScores<V> {
+  [[gnu::always_inline]] inline F32x16 Argument(int32_t j, int v) const {
+    const F32x16 score = _mm512_load_ps(this->scores + j * this->stride + v * kLanes);
+    const F32x16 below = _mm512_sub_ps(score, _mm512_castsi512_ps(this->largest[v]));
+    return _mm512_fmadd_ps(below, this->scale, _mm512_set1_ps(kLog2Of255));
+  }
+};
+
 // With bias: (fma(float(s), scale, bias) - largest) + log2(255).
 template <int V>
 struct BiasedScores {
@@ -74,11 +85,12 @@ struct BiasedScores {
   const float* bias;
   size_t stride;
   F32x16 scale;
+  I32x16 offset;
   F32x16 largest[V];
 
   [[gnu::always_inline]] inline F32x16 Biased(int32_t j, int v) const {
-    const F32x16 s = _mm512_cvtepi32_ps(Load(scores + j * stride + v * kLanes));
-    return _mm512_fmadd_ps(s, scale, _mm512_load_ps(bias + j * stride + v * kLanes));
+    const I32x16 s = _mm512_sub_epi32(Load(scores + j * stride + v * kLanes), offset);
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), scale, _mm512_load_ps(bias + j * stride + v * kLanes));
   }
   [[gnu::always_inline]] inline void FindLargest(int32_t keys, const int32_t*) {
     FASTEP_UNROLL
@@ -112,7 +124,7 @@ FASTEP_INLINE void SoftmaxQuad(const Scores& x, int32_t j, const __mmask16 (&lan
 template <template <int> class Scores, int V>
 FASTEP_INLINE void SoftmaxVectors(const SoftmaxArgs& a, int32_t t) {
   const auto stride = static_cast<size_t>(a.tokens);
-  Scores<V> x{a.scores + t, a.bias + t, stride, _mm512_set1_ps(a.scale), {}};
+  Scores<V> x{a.scores + t, a.bias + t, stride, _mm512_set1_ps(a.scale), _mm512_set1_epi32(a.score_offset), {}};
   x.FindLargest(a.keys, a.largest == nullptr ? nullptr : a.largest + t);
   __mmask16 lanes[V];
   I32x16 sum[V];
@@ -221,11 +233,10 @@ void Softmax(const SoftmaxArgs* args) {
     for (int32_t t = end; t < a.tokens; t += kLanes) Store(e + t * 4, _mm512_setzero_si512());
   }
   if (begin >= end) return;
-  if (a.bias == nullptr) {
-    SoftmaxOf<PlainScores>(a, begin, (end - begin) / kLanes);
-  } else {
-    SoftmaxOf<BiasedScores>(a, begin, (end - begin) / kLanes);
-  }
+  const int vectors = (end - begin) / kLanes;
+  if (a.bias != nullptr) return SoftmaxOf<BiasedScores>(a, begin, vectors);
+  if (a.score_offset != 0) return SoftmaxOf<OffsetScores>(a, begin, vectors);
+  SoftmaxOf<PlainScores>(a, begin, vectors);
 }
 
 // The quads of eight keys stand side by side in the tile as among the packed keys.

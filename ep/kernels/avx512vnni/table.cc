@@ -20,7 +20,7 @@ constexpr KernelTable kTable = {
     PackPlanar,
     UnpackQuad,
     UnpackF32,
-    kResidualEpilogue | kTokenScaleEpilogue | kTokenMaxEpilogue | kPlanarEpilogue,
+    kResidualEpilogue | kTokenScaleEpilogue | kTokenMaxEpilogue | kPlanarEpilogue | kOffsetScores,
     {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys, PackValues, Softmax, PackFloatKeys,
      FloatScores, FloatSoftmax, FloatSums, FloatFinish},
 };

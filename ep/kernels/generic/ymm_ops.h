@@ -37,6 +37,7 @@ struct YmmOps {
   static FASTEP_INLINE F32 MinAbs(F32 x, F32 y) { return _mm256_min_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x), y); }
   static FASTEP_INLINE F32 Add(F32 x, F32 y) { return _mm256_add_ps(x, y); }
   static FASTEP_INLINE F32 Sub(F32 x, F32 y) { return _mm256_sub_ps(x, y); }
+  static FASTEP_INLINE F32 Floor(F32 x) { return _mm256_floor_ps(x); }
   static FASTEP_INLINE F32 Min(F32 x, F32 y) { return _mm256_min_ps(x, y); }
   static FASTEP_INLINE F32 Max(F32 x, F32 y) { return _mm256_max_ps(x, y); }
   static FASTEP_INLINE F32 Fma(F32 x, F32 y, F32 z) { return _mm256_fmadd_ps(x, y, z); }

@@ -12,6 +12,7 @@ struct ScalarOps {
   static F32 MinAbs(F32 x, F32 y) { return Min(__builtin_fabsf(x), y); }
   static F32 Add(F32 x, F32 y) { return x + y; }
   static F32 Sub(F32 x, F32 y) { return x - y; }
+  static F32 Floor(F32 x) { return __builtin_floorf(x); }
   static F32 Min(F32 x, F32 y) { return x < y ? x : y; }
   static F32 Max(F32 x, F32 y) { return x > y ? x : y; }
   static F32 Fma(F32 x, F32 y, F32 z) { return __builtin_fmaf(x, y, z); }
