@@ -237,13 +237,15 @@ def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end:
 @pytest.mark.parametrize("tokens", WIDTHS)
 @pytest.mark.parametrize("kind", ["residual", "u8", "s8", "f32"])
 @pytest.mark.parametrize("bounded", [False, True])
-def test_epilogues(capi: Capi, tier: str, tokens: int, kind: str, bounded: bool) -> None:
+@pytest.mark.parametrize("zero_point", ["each row's", "one"])
+def test_epilogues(capi: Capi, tier: str, tokens: int, kind: str, bounded: bool, zero_point: str) -> None:
     """Added to a residual; one factor per token, with zero points of the values."""
     rows, quads = 48, 12
     rng = np.random.default_rng(tokens)
     lhs = bytes_of(rng, quads, tokens, 4)
     weights = rng.integers(-128, 128, (rows // 8, quads, 8, 4), dtype=np.int8)
     init, zero_points = (aligned(rng.integers(-9, 9, rows, dtype=np.int32)) for _ in range(2))
+    zero_points[:] = zero_points if zero_point == "each row's" else -7
     sums = aligned(rng.integers(0, 9999, tokens, dtype=np.int32))
     scale, bias = floats(rng, rows, scale=1e-3), floats(rng, rows, scale=30)
     # Unbounded values leave int32 in both directions.

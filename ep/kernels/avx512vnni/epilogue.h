@@ -35,6 +35,7 @@ struct Output {
   const int32_t* rhs_zero_point;  // null: none, or not the last K-block
   const int32_t* token_sum;
   const Epilogue* epilogue;
+  const int32_t* shift;  // not null: [tokens] to subtract, in place of the products with token_sum
 };
 
 // Four rows with any ending that e.kind is a quantized or f32 output; `acc` is [4][tokens] in memory.
@@ -93,7 +94,8 @@ FASTEP_INLINE Output OutputOf(const ProductArgs& args, int rows_per_group, bool 
           e.lo,
           zero_points ? e.rhs_zero_point + row : nullptr,
           e.token_sum,
-          &e};
+          &e,
+          nullptr};
 }
 
 // [4 rows][16 tokens] of int32 to one vector [16 tokens][4 rows] of bytes, saturated.
@@ -217,6 +219,28 @@ FASTEP_INLINE void UpdateMax(const Output& o, const I32x16 (&acc)[4][V]) {
   }
 }
 
+// Zero points of values are all the same: their products with token_sum need be taken once per call. True if so, which
+// writes `shift`.
+template <int V>
+FASTEP_INLINE bool FindShift(const Output& o, int32_t rows, int32_t (&shift)[kLanes * V]) {
+  const I32x16 first = Broadcast32(o.rhs_zero_point);
+  for (int32_t row = 0; row < rows; row += kRowStep) {
+    if (_mm512_cmpneq_epi32_mask(first, _mm512_loadu_si512(o.rhs_zero_point + row)) != 0) return false;
+  }
+  FASTEP_UNROLL
+  for (int v = 0; v < V; ++v) {
+    Store(shift + v * kLanes, _mm512_mullo_epi32(first, _mm512_loadu_si512(o.token_sum + v * kLanes)));
+  }
+  return true;
+}
+
+template <int V>
+FASTEP_INLINE void SubtractShift(const Output& o, I32x16 (&acc)[4][V]) {
+  FASTEP_UNROLL
+  for (int i = 0; i < 4 * V; ++i)
+    acc[i / V][i % V] = _mm512_sub_epi32(acc[i / V][i % V], Load(o.shift + i % V * kLanes));
+}
+
 template <int V>
 FASTEP_INLINE void SubtractZeroPoints(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
   FASTEP_UNROLL
@@ -245,7 +269,9 @@ FASTEP_INLINE void Begin(const Output& o, int32_t row, I32x16 (&acc)[R][V]) {
 // Four rows, `row` (a multiple of 4) and the next, of which this K-block is done.
 template <bool kDense, int V>
 FASTEP_INLINE void Finish(const Output& o, int32_t row, I32x16 (&acc)[4][V]) {
-  if (kDense && o.rhs_zero_point != nullptr) SubtractZeroPoints<V>(o, row, acc);
+  if (kDense && o.rhs_zero_point != nullptr) {
+    o.shift != nullptr ? SubtractShift<V>(o, acc) : SubtractZeroPoints<V>(o, row, acc);
+  }
   switch (o.ending) {
     case Ending::kPartial:
     case Ending::kI32:

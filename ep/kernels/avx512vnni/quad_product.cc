@@ -35,8 +35,10 @@ void ProductOfWidth(const ProductArgs& args) {
   constexpr int kGroupRows = RowsPerGroup(kKind);
   constexpr int kRows = kGroupRows == 8 && V == 4 ? 4 : kGroupRows;  // in one pass over the blocks of a group
   constexpr int kPasses = kRows < 4 ? 4 / kRows : 1;                 // for a quad of outputs
-  const Output output = OutputOf(args, kGroupRows, !kIndexed);
   const int32_t rows = (args.group_end - args.group_begin) * kGroupRows;
+  Output output = OutputOf(args, kGroupRows, !kIndexed);
+  alignas(64) int32_t shift[kLanes * V];
+  if (!kIndexed && output.rhs_zero_point != nullptr && FindShift<V>(output, rows, shift)) output.shift = shift;
   const uint32_t* group_ptr = kIndexed ? args.rhs.group_ptr + args.group_begin : nullptr;
   auto stream = StreamOf<kKind, V>(
       args, kIndexed ? *group_ptr : static_cast<size_t>(args.group_begin) * static_cast<size_t>(args.rhs.k_quads));
