@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyfastep.compress.context import Context, Progress
     from pyfastep.compress.report import CompressReport
 
-__all__ = ["STEPS", "Step", "compress"]
+__all__ = ["STEPS", "Step", "compress", "step_digests"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def compress(
     output: str | os.PathLike[str],
     *,
     fresh: bool = False,
+    reuse: Sequence[str | os.PathLike[str]] = (),
     progress: Progress | None = None,
 ) -> CompressReport:
     """Runs a recipe: data, dense training, pruning with distillation, INT8, export, conversion, evaluation, bench.
@@ -78,24 +79,31 @@ def compress(
         recipe: From :func:`pyfastep.compress.load_recipe`, or constructed.
         output: A folder.
         fresh: Do every step anew.
+        reuse: Outputs of other runs: their finished steps are taken over where they are the same.
         progress: Called with the step's name, the share of it that is done, and what is being done.
 
     Raises:
         FastEPError: Something is missing, malformed or failed: says where, what was expected and what was found.
     """
-    workspace = Workspace(Path(output), fresh=fresh)
-    tables = recipe_tables(recipe)
+    workspace = Workspace(Path(output), fresh=fresh, reuse=[Path(other) for other in reuse])
+    digests = step_digests(recipe)
     with _quiet():
         from pyfastep.compress.context import Context
         from pyfastep.compress.report import write_report
 
         context = Context(recipe, workspace, progress or (lambda step, share, what: None))
-        digests: dict[str, str] = {}
         for step in STEPS:
-            digests[step.name] = _digest(step, tables, digests, recipe)
             workspace.run(step.name, digests[step.name], step.work(context))
         context.progress("report", 0.0, "writing")
         return write_report(context)
+
+
+def step_digests(recipe: Recipe) -> dict[str, str]:
+    """What each step's result depends on, as one number: equal where the result is the same."""
+    tables, digests = recipe_tables(recipe), dict[str, str]()
+    for step in STEPS:
+        digests[step.name] = _digest(step, tables, digests, recipe)
+    return digests
 
 
 def _digest(step: Step, tables: dict[str, Any], digests: dict[str, str], recipe: Recipe) -> str:

@@ -15,6 +15,7 @@ from pyfastep.errors import FastEPError
 
 __all__ = [
     "BenchSettings",
+    "Checked",
     "DataSettings",
     "DistillSettings",
     "ExportSettings",
@@ -33,22 +34,33 @@ def number(default: Any, *, least: float, most: float = float("inf")) -> Any:
     return field(default=default, metadata={"least": least, "most": most})
 
 
-class _Checked:
+class Checked:
     """Checks ranges and choices of a dataclass's fields when it is constructed."""
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
-            if "least" in item.metadata and value is not None:
+            choices = _choices(hints[item.name])
+            if "least" in item.metadata and not isinstance(value, str):
                 _check_range(item.name, value, item.metadata["least"], item.metadata["most"])
-            choices = typing.get_args(hints[item.name])
-            if typing.get_origin(hints[item.name]) is Literal and value not in choices:
-                raise FastEPError(f"expected one of {', '.join(map(str, choices))}, found {value!r}", node=item.name)
+            elif choices and value not in choices:
+                words = f"one of {', '.join(map(str, choices))}"
+                number_too = "" if typing.get_origin(hints[item.name]) is Literal else "a number or "
+                raise FastEPError(f"expected {number_too}{words}, found {value!r}", node=item.name)
         self._check()
 
     def _check(self) -> None:
         """What concerns several fields."""
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The words that a field of type ``Literal``, or ``float | Literal``, takes."""
+    if typing.get_origin(hint) is Literal:
+        return typing.get_args(hint)
+    return tuple(
+        word for part in typing.get_args(hint) if typing.get_origin(part) is Literal for word in _choices(part)
+    )
 
 
 def _check_range(name: str, value: Any, least: float, most: float) -> None:
@@ -59,7 +71,7 @@ def _check_range(name: str, value: Any, least: float, most: float) -> None:
 
 
 @dataclass(frozen=True)
-class ModelSettings(_Checked):
+class ModelSettings(Checked):
     """``[model]``: what is compressed.
 
     Attributes:
@@ -76,7 +88,7 @@ class ModelSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class TaskSettings(_Checked):
+class TaskSettings(Checked):
     """``[task]``: what the model is for.
 
     Attributes:
@@ -99,7 +111,7 @@ class TaskSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class DataSettings(_Checked):
+class DataSettings(Checked):
     """``[data]``: what it learns from and is measured on.
 
     Attributes:
@@ -134,7 +146,7 @@ class DataSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class TrainSettings(_Checked):
+class TrainSettings(Checked):
     """One training by ``transformers.Trainer``.
 
     Attributes:
@@ -147,6 +159,13 @@ class TrainSettings(_Checked):
         weight_decay: AdamW's.
         save_every: Steps between checkpoints that an interrupted run goes on from; 0: a tenth of all.
         precision: ``auto`` is bf16 autocast on a GPU that has it and on CPUs with AMX, fp32 elsewhere.
+        dropout: While it trains, of every dropout of the model: a share, ``model`` for what the checkpoint's
+            configuration says, or ``auto``: that, and 0 where a teacher is asked, as noise only slows a student down.
+        minutes: Wall clock that the steps may take, 0: any. How long a step takes is measured before the first one, and
+            where fewer than ``steps`` fit, every schedule is made for those. Evaluations and pruning at once are not
+            counted, and a machine that becomes slower later takes longer.
+        evaluations: Judge the model so often along the way, evenly spaced, and at the start; 0: never.
+        evaluation_samples: Of the evaluation data, at most so many, for that.
     """
 
     steps: int = number(0, least=0)
@@ -158,10 +177,14 @@ class TrainSettings(_Checked):
     weight_decay: float = number(0.0, least=0.0)
     save_every: int = number(0, least=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    dropout: float | Literal["auto", "model"] = number("auto", least=0.0, most=1.0)
+    minutes: float = number(0.0, least=0.0)
+    evaluations: int = number(0, least=0)
+    evaluation_samples: int = number(200, least=1)
 
 
 @dataclass(frozen=True)
-class PruneSettings(_Checked):
+class PruneSettings(Checked):
     """``[prune]``: which weights become zero, and how.
 
     Attributes:
@@ -217,7 +240,7 @@ class PruneSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class DistillSettings(_Checked):
+class DistillSettings(Checked):
     """``[distill]``: what the student learns from its dense teacher, each a weight in the sum of losses.
 
     Attributes:
@@ -258,7 +281,7 @@ class DistillSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class QuantizeSettings(_Checked):
+class QuantizeSettings(Checked):
     """``[quantize]``: from float32 to INT8.
 
     Attributes:
@@ -290,14 +313,14 @@ class QuantizeSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class ExportSettings(_Checked):
+class ExportSettings(Checked):
     """``[export]``: the ONNX files."""
 
     opset: int = number(18, least=17)
 
 
 @dataclass(frozen=True)
-class BenchSettings(_Checked):
+class BenchSettings(Checked):
     """``[bench]``: what is measured at the end; no ``batches`` measures nothing."""
 
     batches: tuple[int, ...] = number((1,), least=1)
@@ -308,7 +331,7 @@ class BenchSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class Recipe(_Checked):
+class Recipe(Checked):
     """A compression run. ``dense`` trains the dense model first, ``train`` the pruned one."""
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import types
 import typing
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -19,9 +20,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["load_recipe", "ready_recipes", "recipe_from_tables", "recipe_tables"]
+__all__ = ["from_tables", "load_recipe", "read_toml", "ready_recipes", "recipe_from_tables", "recipe_tables"]
 
 _T = TypeVar("_T")
+_UNIONS = (typing.Union, types.UnionType)
 
 
 def ready_recipes() -> dict[str, Path]:
@@ -48,25 +50,39 @@ def load_recipe(recipe: str | os.PathLike[str], changes: Iterable[str] = ()) -> 
         if str(recipe) not in ready:
             raise FastEPError("no such recipe file", node=str(recipe), remedy=f"ready ones are {', '.join(ready)}")
         path = ready[str(recipe)]
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FastEPError(f"not a TOML file: {error}", node=str(path)) from error
+    tables = read_toml(path)
     for change in changes:
         _apply(tables, change)
     loaded = recipe_from_tables(tables, where=str(path))
     return _with_absolute_paths(loaded, path.parent)
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a file.
+
+    Raises:
+        FastEPError: It is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FastEPError(f"not a TOML file: {error}", node=str(path)) from error
+
+
 def recipe_from_tables(tables: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """A recipe from nested mappings, as a TOML reader gives them."""
-    return _build(Recipe, tables, where, ())
+    return from_tables(Recipe, tables, where)
 
 
 def recipe_tables(recipe: Recipe) -> dict[str, Any]:
     """The recipe as nested mappings of plain values, defaults included: what :func:`recipe_from_tables` takes."""
     plain = dataclasses.asdict(recipe)
     return {key: _listed(value) for key, value in plain.items()}
+
+
+def from_tables(kind: type[_T], tables: Mapping[str, Any], where: str) -> _T:
+    """A dataclass from nested mappings, with errors that name ``where`` and the key."""
+    return _build(kind, tables, where, ())
 
 
 def _listed(value: Any) -> Any:
@@ -98,8 +114,10 @@ def _value(hint: Any, value: Any, where: str, keys: tuple[str, ...]) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
         return _build(hint, value, where, keys)
     origin = typing.get_origin(hint)
-    if origin is Literal:
+    if origin is Literal or hint is Any:
         return value  # the class checks it
+    if origin in _UNIONS:  # a number or a word, which the class checks
+        return value if isinstance(value, str) else _value(typing.get_args(hint)[0], value, where, keys)
     if origin is tuple and isinstance(value, list):
         return tuple(_value(typing.get_args(hint)[0], item, where, keys) for item in value)
     if origin is dict and isinstance(value, Mapping):
@@ -117,12 +135,16 @@ def _expected(hint: Any) -> str:
     names = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
     if hint in names:
         return names[hint]
+    if hint is Any:
+        return "a value"
     inner = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, inner))
+    if typing.get_origin(hint) in _UNIONS:
+        return " or ".join(_expected(part) for part in inner)
     if typing.get_origin(hint) is tuple:
-        return f"a list, each {names[inner[0]]}"
-    return f"a table of {names[inner[1]]} each"
+        return f"a list, each {_expected(inner[0])}"
+    return f"a table of {_expected(inner[1])} each"
 
 
 def _place(where: str, *keys: str) -> str:

@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,12 @@ from typing import Any
 from pyfastep.bench.machine import describe_machine
 from pyfastep.compress.context import Context
 from pyfastep.compress.export_steps import FAST, PRUNED
+from pyfastep.compress.learning_curve import PowerLaw
 from pyfastep.compress.onnx_files import write_metadata
 from pyfastep.compress.plots import draw_plots
 from pyfastep.compress.recipe_file import recipe_tables
+from pyfastep.compress.training_log import TrainingLog
+from pyfastep.compress.training_report import cost_lines, curve_table, extrapolate, extrapolation_line, table
 
 __all__ = ["CompressReport", "write_report"]
 
@@ -37,7 +39,8 @@ class CompressReport:
         seconds: Per step, as it took when it was done.
         skipped: Steps that an earlier run had done.
         sparsity: Pattern, and the sparsity measured per layer; None where nothing was pruned.
-        losses: ``step`` and ``loss`` per training.
+        trainings: Losses, cost and figures along the way, of each.
+        extrapolation: What those figures extrapolate to at more tokens; None where that says nothing.
         chief_figure: The figure that stands for quality.
         figures: Per form of the model.
         bench: What ``fastep bench --json`` prints; empty where nothing was measured.
@@ -51,7 +54,8 @@ class CompressReport:
     seconds: dict[str, float]
     skipped: tuple[str, ...]
     sparsity: dict[str, Any] | None
-    losses: dict[str, list[dict[str, float]]]
+    trainings: dict[str, TrainingLog]
+    extrapolation: PowerLaw | None
     chief_figure: str
     figures: dict[str, dict[str, float]]
     bench: dict[str, Any]
@@ -63,7 +67,8 @@ class CompressReport:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "output": str(self.output), "skipped": list(self.skipped)}
+        law = self.extrapolation.to_dict() if self.extrapolation else None
+        return {**asdict(self), "output": str(self.output), "skipped": list(self.skipped), "extrapolation": law}
 
     def to_markdown(self) -> str:
         """The report as text."""
@@ -73,8 +78,14 @@ class CompressReport:
             parts += ["## Speed", self._speed(), "![accuracy against speed](plots/accuracy.png)"]
         if self.sparsity:
             parts += ["## Sparsity", self._layers(), "![density per layer](plots/density.png)"]
-        if any(self.losses.values()):
-            parts += ["## Training", "![loss](plots/loss.png)"]
+        pruning = (self.sparsity or {}).get("cost")
+        costs = cost_lines(self.trainings, pruning, recipe["prune"]["method"])
+        if costs:
+            parts += ["## Training", costs]
+        if any(log.losses for log in self.trainings.values()):
+            parts += ["![loss](plots/loss.png)"]
+        if any(log.evaluations for log in self.trainings.values()):
+            parts += ["![quality](plots/quality.png)", self._curve(), extrapolation_line(self.extrapolation)]
         parts += ["## Recipe", f"```json\n{json.dumps(recipe, indent=1)}\n```"]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -90,7 +101,7 @@ class CompressReport:
     def _quality(self) -> str:
         columns = list(dict.fromkeys(name for row in self.figures.values() for name in row))
         rows = [[form, *(f"{row[name]:.4g}" for name in columns)] for form, row in self.figures.items()]
-        return _table(["form", *(name.replace("_", " ") for name in columns)], rows)
+        return table(["form", *(name.replace("_", " ") for name in columns)], rows)
 
     def _speed(self) -> str:
         rows = []
@@ -98,14 +109,23 @@ class CompressReport:
             median = "-" if row["median_ms"] is None else f"{row['median_ms']:.2f}"
             speedup = "-" if row.get("speedup") is None else f"{row['speedup']:.2f}x"
             rows.append([row["engine"], str(row["threads"]), f"{row['batch']} x {row['length']}", median, speedup])
-        return _table(["engine", "threads", "batch x length", "median ms", "against dense fp32"], rows)
+        return table(["engine", "threads", "batch x length", "median ms", "against dense fp32"], rows)
+
+    def _curve(self) -> str:
+        settings = {
+            "dense": self.recipe["dense"],
+            "prune": self.recipe["train"],
+            "qat": self.recipe["quantize"]["train"],
+        }
+        samples = {step: min(table["evaluation_samples"], self.data["eval"]) for step, table in settings.items()}
+        return curve_table(self.trainings, samples)
 
     def _layers(self) -> str:
         known = self.sparsity or {}
         report = known["report"]
         title = f"Pattern {known['pattern']}, target {report['target']:.1%}, measured {report['sparsity']:.2%}."
         rows = [[row["name"], "x".join(map(str, row["shape"])), f"{row['sparsity']:.2%}"] for row in report["layers"]]
-        return title + "\n\n" + _table(["layer", "outputs x inputs", "zeros"], rows)
+        return title + "\n\n" + table(["layer", "outputs x inputs", "zeros"], rows)
 
 
 def write_report(context: Context) -> CompressReport:
@@ -126,6 +146,7 @@ def _gather(context: Context) -> CompressReport:
         return json.loads((workspace.folder(step) / name).read_text())
 
     sparsity = read("prune", "sparsity.json")
+    trainings = {step: TrainingLog.load(workspace.folder(step) / "log.json") for step in _TRAININGS}
     return CompressReport(
         output=workspace.output,
         recipe=recipe_tables(context.recipe),
@@ -140,7 +161,8 @@ def _gather(context: Context) -> CompressReport:
         seconds={name: record.seconds for name, record in workspace.records.items()},
         skipped=tuple(name for name, record in workspace.records.items() if record.skipped),
         sparsity=sparsity if sparsity["report"] else None,
-        losses={step: read(step, "log.json") for step in _TRAININGS},
+        trainings=trainings,
+        extrapolation=extrapolate(trainings, context.recipe),
         chief_figure=context.task.chief_figure,
         figures=read("evaluate", "figures.json"),
         bench=read("bench", "bench.json"),
@@ -172,8 +194,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # another build of it, or run from the sources
             continue
     return found
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [list(columns), ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer_utils import SaveStrategy, get_last_checkpoint
 
 from pyfastep.compress.distill import Distiller
+from pyfastep.compress.dropout import dropout_rate
+from pyfastep.compress.meter import Meter
 from pyfastep.compress.recipe import TrainSettings
+from pyfastep.compress.time_limit import StepTimer, limit_steps, probe_rows, probe_settings
+from pyfastep.compress.training_log import Cost, TrainingLog
 from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
@@ -61,8 +66,9 @@ def train(
     folder: Path,
     seed: int,
     callbacks: Sequence[TrainerCallback] = (),
+    meter: Meter | None = None,
     progress: Progress | None = None,
-) -> list[dict[str, float]]:
+) -> TrainingLog:
     """Trains in place; an interrupted run goes on from the last checkpoint in ``folder``.
 
     Args:
@@ -74,43 +80,84 @@ def train(
         folder: Of the checkpoints.
         seed: Of the order of rows and of dropout.
         callbacks: Of pruning.
+        meter: Measures cost and quality; by default cost alone.
         progress: Told after each step.
-
-    Returns:
-        ``{"step": ..., "loss": ...}`` at regular steps.
 
     Raises:
         FastEPError: The loss became NaN or infinite.
     """
     distiller.check(model)
-    trainer = CompressionTrainer(
-        model=model,
-        args=_arguments(settings, folder, seed),
-        train_dataset=features,
-        data_collator=collate,
-        callbacks=[*callbacks, _Watch(progress)],
-        distiller=distiller,
-    )
-    trainer.remove_callback(_printer())  # type: ignore[no-untyped-call]
-    if distiller.teacher is not None:
-        distiller.teacher.to(trainer.args.device)  # type: ignore[arg-type]
+    meter = meter or Meter()
     folder.mkdir(parents=True, exist_ok=True)
-    last: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
-    if last is not None and last.endswith(f"-{settings.steps}"):
-        history = _take_back(model, Path(last))  # the trainer would train one step more
-    else:
-        trainer.train(resume_from_checkpoint=last)
-        history = trainer.state.log_history
-    return [{"step": float(row["step"]), "loss": float(row["loss"])} for row in history if "loss" in row]
+
+    def build(
+        model: PreTrainedModel, rows: Dataset, settings: TrainSettings, folder: Path, *callbacks: TrainerCallback
+    ) -> CompressionTrainer:
+        arguments = _arguments(settings, folder, seed)
+        if distiller.teacher is not None:
+            distiller.teacher.to(arguments.device)  # type: ignore[arg-type]
+        given: dict[str, Any] = {"data_collator": collate, "callbacks": list(callbacks), "distiller": distiller}
+        trainer = CompressionTrainer(model=model, args=arguments, train_dataset=rows, **given)
+        trainer.remove_callback(_printer())  # type: ignore[no-untyped-call]
+        return trainer
+
+    with dropout_rate(model, _dropout(settings, distiller)):
+        limited = limit_steps(settings, folder, lambda: _seconds_per_step(build, model, features, settings, seed))
+        trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress))
+        last: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
+        if last is not None and last.endswith(f"-{limited.steps}"):
+            _take_back(trainer, Path(last), meter)  # the trainer would train one step more
+        else:
+            trainer.train(resume_from_checkpoint=last)
+    return _log(trainer, meter, settings)
 
 
-def _take_back(model: PreTrainedModel, checkpoint: Path) -> list[dict[str, Any]]:
-    """Weights and log of a training that was finished before it was interrupted."""
+def _log(trainer: CompressionTrainer, meter: Meter, settings: TrainSettings) -> TrainingLog:
+    seconds, cpu_seconds = meter.read()
+    on_gpu = trainer.args.device.type == "cuda"
+    cost = Cost(
+        steps=trainer.args.max_steps,
+        tokens=int(trainer.state.num_input_tokens_seen),
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        device=torch.cuda.get_device_name() if on_gpu else "cpu",
+        threads=torch.get_num_threads(),
+        precision="bf16" if trainer.args.bf16 else "fp32",
+        planned_steps=settings.steps,
+    )
+    rows = (row for row in trainer.state.log_history if "loss" in row)
+    losses = [{"step": float(row["step"]), "loss": float(row["loss"])} for row in rows]
+    return TrainingLog(losses, cost, meter.points, meter.evaluation_seconds)
+
+
+def _take_back(trainer: CompressionTrainer, checkpoint: Path, meter: Meter) -> None:
+    """Weights, log and measurements of a training that was finished before it was interrupted."""
     from safetensors.torch import load_file
 
+    model: Any = trainer.model
     model.load_state_dict(load_file(str(checkpoint / "model.safetensors")), strict=False)
-    history: list[dict[str, Any]] = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
-    return history
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    meter.restore(checkpoint)
+
+
+def _dropout(settings: TrainSettings, distiller: Distiller) -> float | None:
+    """The rate to train with; None for the checkpoint's own."""
+    if not isinstance(settings.dropout, str):
+        return settings.dropout
+    return 0.0 if settings.dropout == "auto" and distiller.settings.needs_teacher else None
+
+
+def _seconds_per_step(
+    build: Callable[..., CompressionTrainer], model: PreTrainedModel, rows: Dataset, settings: TrainSettings, seed: int
+) -> float:
+    """Trains a copy of the model for a few steps."""
+    timer = StepTimer()
+    with tempfile.TemporaryDirectory() as folder:
+        short, few = probe_settings(settings), probe_rows(rows, settings, seed)
+        trainer = build(deepcopy(model), few, short, Path(folder), timer)
+        trainer.args.save_strategy = SaveStrategy.NO
+        trainer.train()
+    return timer.seconds_per_step
 
 
 def computes_bf16() -> bool:
@@ -150,6 +197,7 @@ def _arguments(settings: TrainSettings, folder: Path, seed: int) -> TrainingArgu
         dataloader_pin_memory=torch.cuda.is_available(),
         group_by_length=True,
         remove_unused_columns=False,
+        include_num_input_tokens_seen="non_padding",
         report_to=[],
         logging_nan_inf_filter=False,
         disable_tqdm=True,

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import json
-import shutil
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from pyfastep.compress.context import Context
 from pyfastep.compress.data import load_splits
 from pyfastep.compress.distill import Distiller, add_teacher_columns
 from pyfastep.compress.equalize import equalize_attention
 from pyfastep.compress.gradual import BlockPruner, PruningCallback
+from pyfastep.compress.meter import Meter, Stopwatch
 from pyfastep.compress.models import TINY, keep_layers, load_model, load_tokenizer, tiny_model, tiny_tokenizer
 from pyfastep.compress.prune import prune_blocks
 from pyfastep.compress.qat import insert_fake_quantization, remove_fake_quantization, save_ranges
 from pyfastep.compress.recipe import DistillSettings, PruneSettings, TrainSettings
+from pyfastep.compress.runners import torch_runner
 from pyfastep.compress.second_order import prune_second_order
 from pyfastep.compress.trainer import train
+from pyfastep.compress.training_log import Cost, TrainingLog
+from pyfastep.compress.workspace import SCRATCH
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback
 
 __all__ = ["run_data", "run_dense", "run_prune", "run_qat"]
 
+_COST_FILE = "cost.json"
+
 
 def run_data(context: Context, folder: Path) -> None:
     """Reads or makes the data, checks them, and settles the tokenizer."""
     recipe = context.recipe
     context.progress("data", 0.0, recipe.data.source)
-    splits = load_splits(recipe, folder / "cache")
+    splits = load_splits(recipe, folder / SCRATCH)
     splits.save(folder)
-    shutil.rmtree(folder / "cache", ignore_errors=True)
     if recipe.model.path == TINY:
         tokenizer = tiny_tokenizer(context.task.texts(splits.train))
     else:
@@ -51,12 +59,12 @@ def run_dense(context: Context, folder: Path) -> None:
         model = load_model(recipe.model.path, task, labels)
     if recipe.model.layers:
         keep_layers(model, recipe.model.layers)
-    log: list[dict[str, float]] = []
+    log = TrainingLog()
     if recipe.dense.steps:
         alone = DistillSettings(task=1.0, logits=0.0)
         log = _train(context, model, "dense", folder, recipe.dense, alone, None, [])
     context.save(model, folder)
-    _write(folder / "log.json", log)
+    log.save(folder / "log.json")
 
 
 def run_prune(context: Context, folder: Path) -> None:
@@ -67,15 +75,16 @@ def run_prune(context: Context, folder: Path) -> None:
     set_seed(recipe.seed)
     model, pruner = _pruned_start(context, folder)
     callback = PruningCallback(pruner) if pruner else None
-    log: list[dict[str, float]] = []
+    log = TrainingLog()
     if recipe.train.steps:
         callbacks: list[TrainerCallback] = [callback] if callback else []
         log = _train(context, model, "prune", folder, recipe.train, recipe.distill, _teacher(context), callbacks)
     context.save(model, folder)
     report = pruner.report().to_dict() if pruner else None
     history = callback.history if callback else []
-    _write(folder / "log.json", log)
-    _write(folder / "sparsity.json", {"pattern": settings.pattern, "report": report, "history": history})
+    log.save(folder / "log.json")
+    known = {"pattern": settings.pattern, "report": report, "history": history, "cost": _pruning_cost(folder)}
+    (folder / "sparsity.json").write_text(json.dumps(known, indent=1))
 
 
 def run_qat(context: Context, folder: Path) -> None:
@@ -88,7 +97,7 @@ def run_qat(context: Context, folder: Path) -> None:
     batches = context.calibration_batches()
     if settings.equalize:
         equalize_attention(model, batches)
-    log: list[dict[str, float]] = []
+    log = TrainingLog()
     ranges: dict[str, tuple[float, float]] = {}
     if settings.method == "qat":
         pruner = BlockPruner(model, recipe.prune)
@@ -100,23 +109,21 @@ def run_qat(context: Context, folder: Path) -> None:
         ranges = remove_fake_quantization(model)
     context.save(model, folder)
     save_ranges(ranges, folder)
-    _write(folder / "log.json", log)
+    log.save(folder / "log.json")
 
 
 def _pruned_start(context: Context, folder: Path) -> tuple[PreTrainedModel, BlockPruner | None]:
-    """The model that training begins with; what took long to prune is kept for a run that is interrupted later."""
+    """The model that training begins with; what was pruned at once is kept for a run that is interrupted later."""
     settings = context.recipe.prune
-    start = folder / "start"
-    if (start / "done").is_file():
+    start = folder / SCRATCH / "start"
+    if _pruning_cost(folder):
         model = load_model(str(start / "model"), context.task, context.splits.labels).to(context.device)  # type: ignore[arg-type]
     else:
         model = context.model("dense").to(context.device)  # type: ignore[arg-type]
-        if settings.method == "one-shot":
-            _prune_at_once(model, settings)
-        elif settings.method == "second-order":
-            prune_second_order(model, settings, context.calibration_batches(), context.tell("prune"))
+        if settings.method in ("one-shot", "second-order"):
+            cost = _prune_at_once(context, model, settings)
             context.save(model, start)
-            (start / "done").touch()
+            (start / _COST_FILE).write_text(json.dumps(asdict(cost)))
     if settings.method == "none":
         return model, None
     pruner = BlockPruner(model, settings)
@@ -125,7 +132,29 @@ def _pruned_start(context: Context, folder: Path) -> tuple[PreTrainedModel, Bloc
     return model, pruner
 
 
-def _prune_at_once(model: PreTrainedModel, settings: PruneSettings) -> None:
+def _pruning_cost(folder: Path) -> dict[str, Any] | None:
+    """Of pruning at once; None where it was not done, or not to its end."""
+    try:
+        known: dict[str, Any] = json.loads((folder / SCRATCH / "start" / _COST_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return known
+
+
+def _prune_at_once(context: Context, model: PreTrainedModel, settings: PruneSettings) -> Cost:
+    watch, tokens = Stopwatch(), 0
+    if settings.method == "one-shot":
+        _prune_by_magnitude(model, settings)
+    else:
+        batches = context.calibration_batches()
+        tokens = int(sum(batch["attention_mask"].sum() for batch in batches))
+        prune_second_order(model, settings, batches, context.tell("prune"))
+    seconds, cpu_seconds = watch.read()
+    device = torch.cuda.get_device_name() if context.device.type == "cuda" else "cpu"
+    return Cost(0, tokens, seconds, cpu_seconds, device, torch.get_num_threads(), "fp32")
+
+
+def _prune_by_magnitude(model: PreTrainedModel, settings: PruneSettings) -> None:
     least, most = settings.layer_bounds
     prune_blocks(
         model,
@@ -157,14 +186,16 @@ def _train(
     distill: DistillSettings,
     teacher: PreTrainedModel | None,
     callbacks: list[Any],
-) -> list[dict[str, float]]:
+) -> TrainingLog:
+    judge = _judge(context, step, settings) if settings.evaluations else None
+    meter = Meter(settings.evaluations, judge)
     features = context.features()
     collate = context.task.collate(context.tokenizer)
     distiller = Distiller(distill, teacher, context.task.outputs)
     if distill.cache and teacher is not None:
         context.progress(step, 0.0, "the teacher answers")
         teacher.to(context.device)  # type: ignore[arg-type]
-        features = add_teacher_columns(features, teacher, distiller, collate, folder / "teacher" / "answers.arrow")
+        features = add_teacher_columns(features, teacher, distiller, collate, folder / SCRATCH / "answers.arrow")
         distiller = Distiller(distill, None, context.task.outputs)
     return train(
         model,
@@ -172,12 +203,25 @@ def _train(
         settings,
         distiller=distiller,
         collate=collate,
-        folder=folder / "checkpoints",
+        folder=folder / SCRATCH / "checkpoints",
         seed=context.recipe.seed,
         callbacks=callbacks,
+        meter=meter,
         progress=context.tell(step),
     )
 
 
-def _write(path: Path, values: Any) -> None:
-    path.write_text(json.dumps(values, indent=1))
+def _judge(context: Context, step: str, settings: TrainSettings) -> Callable[[PreTrainedModel], dict[str, float]]:
+    """Figures of a model on the first evaluation samples; against the dense model, except while that is trained."""
+    task, tokenizer = context.task, context.tokenizer
+    data = context.splits.eval.select(range(min(settings.evaluation_samples, len(context.splits.eval))))
+    dense = None
+    if step != "dense":
+        dense = task.predict(torch_runner(context.model("dense"), task.outputs), data, tokenizer)
+
+    def judge(model: PreTrainedModel) -> dict[str, float]:
+        predictions = task.predict(torch_runner(model, task.outputs), data, tokenizer)
+        figures = task.judge(predictions, data, predictions if dense is None else dense)
+        return {name: value for name, value in figures.items() if dense is not None or name not in task.relative}
+
+    return judge

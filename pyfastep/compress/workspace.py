@@ -2,24 +2,27 @@
 
 A step's digest covers the recipe tables that it reads, the files that it reads and the digests of the steps before it.
 A step whose folder holds a manifest with the same digest is skipped; one that was begun with the same digest goes on
-with what is there (trainings have their checkpoints); anything else is done anew.
+with what is there (trainings have their checkpoints); anything else is done anew. What only an interrupted step needs
+is in its folder ``scratch``, which goes when it is finished.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyfastep.errors import FastEPError
 
-__all__ = ["StepRecord", "Workspace", "digest_of"]
+__all__ = ["SCRATCH", "StepRecord", "Workspace", "digest_of"]
 
+SCRATCH = "scratch"
 _FINISHED, _BEGUN = "manifest.json", "begun.json"
 _CHUNK_BYTES = 1 << 20
 
@@ -41,9 +44,10 @@ class Workspace:
     Args:
         output: Of the run; created with its parents.
         fresh: Forget what earlier runs left.
+        reuse: Outputs of other runs, whose finished steps are taken over where their digest is the same.
     """
 
-    def __init__(self, output: Path, *, fresh: bool = False) -> None:
+    def __init__(self, output: Path, *, fresh: bool = False, reuse: Sequence[Path] = ()) -> None:
         if output.exists() and not output.is_dir():
             raise FastEPError("expected a folder, found a file", node=str(output), remedy="give another --output")
         self.output = output
@@ -51,6 +55,7 @@ class Workspace:
         if fresh and self.steps.exists():
             shutil.rmtree(self.steps)
         self.steps.mkdir(parents=True, exist_ok=True)
+        self._others = [] if fresh else [other / "steps" for other in reuse]
         self.records: dict[str, StepRecord] = {}
 
     def folder(self, step: str) -> Path:
@@ -66,6 +71,8 @@ class Workspace:
     def run(self, name: str, digest: str, work: Callable[[Path], None]) -> StepRecord:
         """Does a step, unless it is finished: ``work`` gets its folder."""
         folder = self.steps / name
+        if _read(folder / _FINISHED).get("digest") != digest:
+            self._take_over(name, digest)
         known = _read(folder / _FINISHED)
         if known.get("digest") != digest:
             if _read(folder / _BEGUN).get("digest") != digest and folder.exists():
@@ -77,11 +84,26 @@ class Workspace:
             work(folder)
             seconds = time.perf_counter() - start
             _write(folder / _FINISHED, {"step": name, "digest": digest, "seconds": round(seconds, 3)})
+            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
             record = StepRecord(name, folder, digest, seconds, skipped=False)
         else:
             record = StepRecord(name, folder, digest, float(known["seconds"]), skipped=True)
         self.records[name] = record
         return record
+
+    def _take_over(self, name: str, digest: str) -> None:
+        """Another run's folder of the same step, if there is one; files are shared where the file system allows it.
+
+        No step changes a file that it finished, and doing it anew begins with an empty folder.
+        """
+        for other in self._others:
+            if _read(other / name / _FINISHED).get("digest") == digest:
+                partial = self.steps / f"{name}.partial"
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.copytree(other / name, partial, copy_function=_link)
+                shutil.rmtree(self.steps / name, ignore_errors=True)
+                partial.rename(self.steps / name)
+                return
 
 
 def digest_of(values: Any, files: Iterable[Path] = ()) -> str:
@@ -95,6 +117,13 @@ def digest_of(values: Any, files: Iterable[Path] = ()) -> str:
                     while chunk := opened.read(_CHUNK_BYTES):
                         total.update(chunk)
     return total.hexdigest()
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
 
 
 def _read(path: Path) -> dict[str, Any]:

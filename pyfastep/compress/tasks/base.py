@@ -35,6 +35,7 @@ class Task(ABC):
         auto_class: The class of transformers that loads its models.
         runtime_class: The class of optimum that opens its exported models.
         chief_figure: The figure that stands for quality, higher is better.
+        relative: The figures that compare with the dense model.
         outputs: Names of the model's outputs, as exported.
     """
 
@@ -43,6 +44,7 @@ class Task(ABC):
     auto_class: ClassVar[str]
     runtime_class: ClassVar[str]
     chief_figure: ClassVar[str]
+    relative: ClassVar[tuple[str, ...]]
     outputs: ClassVar[tuple[str, ...]]
 
     def __init__(self, settings: TaskSettings, max_length: int) -> None:

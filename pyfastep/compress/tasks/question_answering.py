@@ -35,6 +35,7 @@ class QuestionAnswering(Task):
     auto_class = "AutoModelForQuestionAnswering"
     runtime_class = "ORTModelForQuestionAnswering"
     chief_figure = "f1"
+    relative = ("agreement",)
     outputs = ("start_logits", "end_logits")
 
     def encode(self, data: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:

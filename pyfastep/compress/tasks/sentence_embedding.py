@@ -34,6 +34,7 @@ class SentenceEmbedding(Task):
     auto_class = "AutoModel"
     runtime_class = "ORTModelForFeatureExtraction"
     chief_figure = "cosine"
+    relative = ("cosine", "cosine_p5", "spearman", "top1_overlap", "top10_overlap")
     outputs = ("last_hidden_state",)
 
     def encode(self, data: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:

@@ -28,6 +28,7 @@ class TextClassification(Task):
     auto_class = "AutoModelForSequenceClassification"
     runtime_class = "ORTModelForSequenceClassification"
     chief_figure = "accuracy"
+    relative = ("agreement",)
     outputs = ("logits",)
 
     def encode(self, data: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:

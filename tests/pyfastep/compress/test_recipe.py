@@ -49,6 +49,8 @@ def test_defaults_make_a_recipe() -> None:
         (lambda: PruneSettings(targets={"*.q": 2.0}), r"targets.\*.q: expected a number between 0 and 0.999"),
         (lambda: DistillSettings(task=0, logits=0), r"every weight of the loss is 0"),
         (lambda: DistillSettings(hidden=1, cache=True), r"cache: hidden states are too large"),
+        (lambda: TrainSettings(dropout="none"), r"dropout: expected a number or one of auto, model, found 'none'"),
+        (lambda: TrainSettings(dropout=1.5), r"dropout: expected a number between 0 and 1, found 1.5"),
         (lambda: QuantizeSettings(method="qat"), r"train.steps: expected at least 1 with method = qat"),
         (lambda: DataSettings(train="a.json"), r"eval|both train and eval"),
         (lambda: DataSettings("facts"), r"train_samples: expected a number above 0"),

@@ -56,6 +56,11 @@ def test_changes(file: Path) -> None:
     assert recipe.quantize.train.steps == 7
 
 
+@pytest.mark.parametrize(("given", "read"), [("0", 0.0), ("0.25", 0.25), ("model", "model"), ('"auto"', "auto")])
+def test_a_number_or_a_word(file: Path, given: str, read: float | str) -> None:
+    assert load_recipe(file, [f"train.dropout={given}"]).train.dropout == read
+
+
 @pytest.mark.parametrize("name", ["minilm-embed-80-4x1", "minilm-qa-80-4x1", "distilbert-squad-80-4x1", "smoke"])
 def test_ready_recipes_are_recipes(name: str) -> None:
     assert load_recipe(name) == load_recipe(ready_recipes()[name])
@@ -69,6 +74,8 @@ def test_ready_recipes_are_recipes(name: str) -> None:
         ('prune.sparsity="much"', r"mine.toml: prune.sparsity: expected a number, found 'much'"),
         ("prune.sparsity=1.5", r"mine.toml: prune.sparsity: expected a number between 0 and 0.999, found 1.5"),
         ("train.steps=1.5", r"mine.toml: train.steps: expected a whole number, found 1.5"),
+        ("train.dropout=true", r"mine.toml: train.dropout: expected a number, found True"),
+        ("train.dropout=none", r"mine.toml: train.dropout: expected a number or one of auto, model, found 'none'"),
         ("quantize.attention=1", r"quantize.attention: expected true or false, found 1"),
         ("prune.exclude=x", r"prune.exclude: expected a list, each a text, found 'x'"),
         ("prune=3", r"mine.toml: prune: expected a table, found 3"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +13,40 @@ from .encoders import tiny_bert
 
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
+transformers = pytest.importorskip("transformers")
 
 from pyfastep.compress import trainer  # noqa: E402
 from pyfastep.compress.distill import Distiller  # noqa: E402
 from pyfastep.compress.gradual import BlockPruner, PruningCallback  # noqa: E402
+from pyfastep.compress.meter import Meter  # noqa: E402
 from pyfastep.compress.recipe import DistillSettings, PruneSettings, TrainSettings  # noqa: E402
 from pyfastep.compress.tasks.collate import Collator  # noqa: E402
 from pyfastep.errors import FastEPError  # noqa: E402
 
 ROWS = [{"input_ids": [12 + i % 2, 5 + i % 7, 6], "attention_mask": [1] * 3, "labels": i % 2} for i in range(64)]
 SETTINGS = TrainSettings(steps=40, batch_size=8, accumulate=2, learning_rate=1e-2, save_every=10, precision="fp32")
+ALONE = DistillSettings(task=1.0, logits=0.0)
 
 
-def run(model: Any, folder: Path, settings: TrainSettings = SETTINGS, callbacks: Any = (), progress: Any = None) -> Any:
+def run(
+    model: Any,
+    folder: Path,
+    settings: TrainSettings = SETTINGS,
+    callbacks: Any = (),
+    progress: Any = None,
+    distill: DistillSettings = ALONE,
+    teacher: Any = None,
+) -> Any:
     return trainer.train(
         model,
         datasets.Dataset.from_list(ROWS),
         settings,
-        distiller=Distiller(DistillSettings(task=1.0, logits=0.0), None, ("logits",)),
+        distiller=Distiller(distill, teacher, ("logits",)),
         collate=Collator(0),
         folder=folder,
         seed=0,
         callbacks=callbacks,
+        meter=Meter(4, lambda model: {"accuracy": accuracy(model)}),
         progress=progress,
     )
 
@@ -69,11 +83,20 @@ def test_learns_prunes_and_goes_on(tmp_path: Path) -> None:
     log = run(model, tmp_path, callbacks=[PruningCallback(pruner)], progress=lambda share, what: seen.append(share))
     assert len(seen) == 20  # from the checkpoint at step 20
     assert pruner.report().sparsity == 0.5
+    assert [(row["step"], row["tokens"]) for row in log.evaluations] == [(n, 24 * n) for n in (0, 10, 20, 30, 40)]
+    assert log.evaluations[-1]["figures"] == {"accuracy": 1.0}
+    cost = log.cost
+    assert (cost.steps, cost.planned_steps, cost.tokens, cost.precision) == (40, 40, 40 * 8 * 3, "fp32")
+    assert cost.threads == torch.get_num_threads()
     assert accuracy(model) == 1.0  # the first id decides; chance is a half
     trained = {name: value.clone() for name, value in model.state_dict().items()}
 
     again, seen = tiny_bert("BertForSequenceClassification"), []
-    assert run(again, tmp_path, progress=lambda share, what: seen.append(share)) == log
+    known = run(again, tmp_path, progress=lambda share, what: seen.append(share))
+    assert (known.losses, known.evaluations, known.cost.tokens) == (log.losses, log.evaluations, log.cost.tokens)
+    measured = json.loads((tmp_path / "checkpoint-40" / "meter.json").read_text())
+    assert known.cost.seconds > measured["seconds"] > 0
+    assert known.cost.cpu_seconds > measured["cpu_seconds"] > 0
     assert seen == []  # finished: nothing is trained, the weights are those of the last checkpoint
     assert all(torch.equal(value, trained[name]) for name, value in again.state_dict().items())
 
@@ -90,3 +113,35 @@ def test_accumulation_must_divide(tmp_path: Path) -> None:
     settings = TrainSettings(steps=1, batch_size=8, accumulate=3)
     with pytest.raises(FastEPError, match="accumulate: expected a divisor of batch_size = 8, found 3"):
         run(tiny_bert("BertForSequenceClassification"), tmp_path, settings)
+
+
+class Watch(transformers.TrainerCallback):
+    """The dropout that a training runs with."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.rates = {module.p for module in kwargs["model"].modules() if isinstance(module, torch.nn.Dropout)}
+
+
+@pytest.mark.parametrize(
+    ("dropout", "distils", "rate"), [("auto", False, 0.1), ("auto", True, 0.0), ("model", True, 0.1), (0.3, True, 0.3)]
+)
+def test_dropout_while_training(tmp_path: Path, dropout: Any, distils: bool, rate: float) -> None:
+    model, watch = tiny_bert("BertForSequenceClassification"), Watch()
+    teacher = tiny_bert("BertForSequenceClassification") if distils else None
+    distill = DistillSettings(task=1.0, logits=1.0) if distils else ALONE
+    run(model, tmp_path, replace(SETTINGS, steps=1, dropout=dropout), [watch], distill=distill, teacher=teacher)
+    assert watch.rates == {rate}
+    assert model.config.hidden_dropout_prob == 0.1
+    assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.1}
+
+
+def test_a_time_limit_sets_the_steps_and_measuring_changes_no_weight(tmp_path: Path) -> None:
+    """What is measured is a copy: with a limit that all steps fit into, the same model comes out."""
+    settings = replace(SETTINGS, steps=4)
+    models = [tiny_bert("BertForSequenceClassification") for _ in range(2)]
+    run(models[0], tmp_path / "a", settings)
+    run(models[1], tmp_path / "b", replace(settings, minutes=60.0))
+    assert all(torch.equal(x, y) for x, y in zip(models[0].parameters(), models[1].parameters(), strict=True))
+    log = run(models[0], tmp_path / "c", replace(settings, minutes=1e-9))
+    assert (log.cost.steps, log.cost.planned_steps) == (1, 4)
+    assert [row["step"] for row in log.evaluations] == [0, 1]

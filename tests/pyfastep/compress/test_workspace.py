@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyfastep.compress.workspace import Workspace, digest_of
+from pyfastep.compress.workspace import SCRATCH, Workspace, digest_of
 from pyfastep.errors import FastEPError
 
 
@@ -39,6 +39,20 @@ def test_an_interrupted_step_goes_on_with_what_is_there(tmp_path: Path) -> None:
     again = Work()
     assert not Workspace(tmp_path).run("a", "1", again).skipped
     assert again.found == [["begun.json", "result"]]
+
+
+def test_scratch_goes_when_a_step_is_finished(tmp_path: Path) -> None:
+    def work(folder: Path, fails: bool = False) -> None:
+        (folder / SCRATCH).mkdir(exist_ok=True)
+        (folder / SCRATCH / "checkpoint").touch()
+        if fails:
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError):
+        Workspace(tmp_path).run("a", "1", lambda folder: work(folder, fails=True))
+    assert (tmp_path / "steps" / "a" / SCRATCH / "checkpoint").exists()
+    Workspace(tmp_path).run("a", "1", work)
+    assert not (tmp_path / "steps" / "a" / SCRATCH).exists()
 
 
 def test_what_was_begun_for_another_digest_is_thrown_away(tmp_path: Path) -> None:
