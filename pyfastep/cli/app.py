@@ -14,7 +14,7 @@ import pyfastep
 from pyfastep.errors import FastEPError
 
 # In the order of `fastep --help`: each is a function of its name in the module of its name.
-COMMANDS = ("convert", "compile", "quantize", "compress", "bench", "memory", "profile", "doctor")
+COMMANDS = ("convert", "compile", "quantize", "compress", "study", "bench", "memory", "profile", "doctor")
 
 app = typer.Typer(
     name="fastep",

@@ -19,29 +19,37 @@ if TYPE_CHECKING:
     from pyfastep.compress.recipe_file import load_recipe, ready_recipes
     from pyfastep.compress.second_order import prune_second_order
     from pyfastep.compress.sparsity import LayerSparsity, PruneReport
+    from pyfastep.compress.study.plan import Study, load_study
+    from pyfastep.compress.study.runner import run_study
 
 __all__ = [
     "LayerSparsity",
     "PruneReport",
     "Recipe",
+    "Study",
     "compress",
     "export_onnx",
     "load_recipe",
+    "load_study",
     "prune_blocks",
     "prune_second_order",
     "ready_recipes",
+    "run_study",
 ]
 
 _HOME = {
     "LayerSparsity": "sparsity",
     "PruneReport": "sparsity",
     "Recipe": "recipe",
+    "Study": "study.plan",
     "compress": "pipeline",
     "export_onnx": "export",
     "load_recipe": "recipe_file",
+    "load_study": "study.plan",
     "prune_blocks": "prune",
     "prune_second_order": "second_order",
     "ready_recipes": "recipe_file",
+    "run_study": "study.runner",
 }
 
 

@@ -64,9 +64,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         FastEPError: It is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FastEPError(f"not a TOML file: {error}", node=str(path)) from error
+    return tables
 
 
 def recipe_from_tables(tables: Mapping[str, Any], where: str = "recipe") -> Recipe:

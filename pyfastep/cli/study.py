@@ -1,0 +1,82 @@
+"""`fastep study`: one recipe in many variants and with several seeds, compared in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from pyfastep.compress.study.plan import Run
+    from pyfastep.compress.study.results import StudyReport
+
+_Study = Annotated[str | None, typer.Argument(help="A TOML file, or the name of a ready study.")]
+_Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results. (default: its name)")]
+_Only = Annotated[
+    list[str] | None, typer.Option("--only", help="Run these cells now: a name, or a pattern like '4x1*'.")
+]
+_Report = Annotated[bool, typer.Option("--report", help="Run nothing, report what is finished.")]
+_Fresh = Annotated[bool, typer.Option("--resume/--fresh", help="Go on where an earlier run stopped, or begin anew.")]
+_List = Annotated[bool, typer.Option("--list", help="List the ready studies.")]
+
+
+def study(
+    study: _Study = None,
+    output: _Output = None,
+    only: _Only = None,
+    report: _Report = False,
+    resume: _Fresh = True,
+    ready: _List = False,
+) -> None:
+    """Compress with one recipe in many variants and with several seeds, and compare quality, speed and budget."""
+    from pyfastep.compress.study.plan import load_study, ready_studies
+
+    if ready:
+        for name in ready_studies():
+            typer.echo(f"{name:24}{load_study(name).description}")
+        return
+    if study is None:
+        raise typer.BadParameter("give a study, or --list")
+    loaded = load_study(study)
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("start", total=1.0)
+        current = ""
+
+        def show(run: Run, step: str, share: float, what: str) -> None:
+            nonlocal current
+            place = f"{run.cell}, seed {run.seed}: {step}"
+            if place != current and not console.is_terminal:  # a log shows no bar
+                console.print(f"{place}: {what}", markup=False, highlight=False)
+            current = place
+            bar.update(task, completed=share, description=f"{place}: {what}")
+
+        from pyfastep.compress.study.runner import run_study
+
+        found = run_study(
+            loaded, output or Path(loaded.name), only=only or (), report_only=report, fresh=not resume, progress=show
+        )
+    _print(found)
+    if found.failures:
+        raise typer.Exit(1)
+
+
+def _print(report: StudyReport) -> None:
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    table = Table("cell", "seeds", report.chief_figure.replace("_", " ") or "quality", "loss", "times dense")
+    for cell in report.cells:
+        speed = next(iter(cell.speedup.values()), None)
+        values = [value.text(3) if value else "-" for value in (cell.final, cell.loss, speed)]
+        table.add_row(cell.name, str(len(cell.seeds)), *values)
+    console.print(table)
+    for run, reason in report.failures.items():
+        console.print(f"failed: {run}: {reason}", markup=False)
+    if report.missing:
+        console.print(f"partial: {len(report.missing)} runs are missing", markup=False)
+    console.print(f"report: {report.output / 'study.md'}", markup=False)

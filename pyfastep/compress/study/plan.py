@@ -1,0 +1,183 @@
+"""What a study is: a recipe, variants of it as cells, seeds; read from a TOML file that is checked like a recipe."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pyfastep.compress.recipe import Checked, Recipe, number
+from pyfastep.compress.recipe_file import from_tables, load_recipe, read_toml
+from pyfastep.errors import FastEPError
+
+__all__ = ["Cell", "Ordering", "Run", "Study", "load_study", "ready_studies"]
+
+
+@dataclass(frozen=True)
+class Cell(Checked):
+    """``[[cells]]``: a variant of the recipe.
+
+    Attributes:
+        name: Told apart by it.
+        set: ``table.key=value`` changes, as of ``fastep compress --set``.
+        seeds: Empty: the study's.
+    """
+
+    name: str
+    set: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = number((), least=0)
+
+
+@dataclass(frozen=True)
+class Ordering(Checked):
+    """``[[orderings]]``: which of two cells is expected to be at least as good as the other."""
+
+    better: str
+    worse: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell with one seed.
+
+    Attributes:
+        cell: Name of the cell.
+        seed: Of the recipe.
+        recipe: What ``compress`` runs.
+        folder: Its output, relative to the folder of all runs.
+    """
+
+    cell: str
+    seed: int
+    recipe: Recipe
+    folder: str
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Of each step, see :func:`pyfastep.compress.pipeline.step_digests`."""
+        from pyfastep.compress.pipeline import step_digests
+
+        return step_digests(self.recipe)
+
+
+@dataclass(frozen=True)
+class Study(Checked):
+    """A study; every combination of ``grid`` values is a cell, those of ``cells`` come after them.
+
+    Attributes:
+        name: Of the study.
+        recipe: Name of a ready recipe, or a file, relative to the study's.
+        description: For the report.
+        set: Changes of the recipe for all cells, such as the budget.
+        seeds: Of every cell that names none.
+        grid: Recipe key to the values that it takes.
+        cells: See :class:`Cell`.
+        orderings: Pairs to compare, see :class:`Ordering`; empty: all pairs.
+        keep: What a finished run keeps: ``all``, or its ``report`` (plots with it), data, dense model, and what runs
+            that are not finished can take over.
+        folder: Of the file.
+    """
+
+    name: str
+    recipe: str
+    description: str = ""
+    set: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = number((0,), least=0)
+    grid: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    cells: tuple[Cell, ...] = ()
+    orderings: tuple[Ordering, ...] = ()
+    keep: Literal["all", "report"] = "all"
+    folder: str = "."
+
+    @property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """Those of the grid, and the others."""
+        return (*self._grid_cells(), *self.cells)
+
+    def runs(self) -> list[Run]:
+        """All of them, the first seed of every cell first: early results say something of every cell.
+
+        Raises:
+            FastEPError: A cell's recipe cannot be run; names the cell.
+        """
+        made = []
+        for cell in self.all_cells:
+            for place, seed in enumerate(cell.seeds or self.seeds):
+                recipe = self._recipe(cell, seed)
+                made.append((place, Run(cell.name, seed, recipe, f"{_slug(cell.name)}/seed-{seed}")))
+        return [run for _, run in sorted(made, key=lambda entry: entry[0])]
+
+    def _check(self) -> None:
+        names = [cell.name for cell in self.all_cells]
+        if not names:
+            raise FastEPError("expected a grid or cells, found neither", node="cells")
+        for name, count in Counter(map(_slug, names)).items():
+            if count > 1 or not name:
+                raise FastEPError(
+                    f"expected names that differ in letters and digits, found {name!r} twice", node="cells"
+                )
+        for ordering in self.orderings:
+            for name in (ordering.better, ordering.worse):
+                if name not in names:
+                    raise FastEPError(
+                        f"no cell is named {name!r}", node="orderings", remedy=f"known are {', '.join(names)}"
+                    )
+        for seeds in (self.seeds, *(cell.seeds for cell in self.cells)):
+            if len(set(seeds)) < len(seeds):
+                raise FastEPError(f"expected different seeds, found {list(seeds)}", node="seeds")
+
+    def _grid_cells(self) -> Iterator[Cell]:
+        for values in itertools.product(*self.grid.values()) if self.grid else ():
+            pairs = list(zip(self.grid, values, strict=True))
+            name = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in pairs)
+            # A JSON value is a TOML value.
+            yield Cell(name, tuple(f"{key}={json.dumps(value)}" for key, value in pairs))
+
+    def _recipe(self, cell: Cell, seed: int) -> Recipe:
+        near = Path(self.folder) / self.recipe
+        try:
+            return load_recipe(near if near.is_file() else self.recipe, [*self.set, *cell.set, f"seed={seed}"])
+        except FastEPError as error:
+            place = f"cell {cell.name!r}: {error.node}"
+            raise FastEPError(error.problem, node=place, remedy=error.remedy) from error
+
+
+def ready_studies() -> dict[str, Path]:
+    """The studies that come with the package, by name."""
+    folder = Path(str(resources.files("pyfastep.compress") / "recipes" / "studies"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_study(study: str | os.PathLike[str]) -> Study:
+    """Reads a study, and constructs every recipe of it.
+
+    Args:
+        study: A TOML file, or the name of a ready study.
+
+    Raises:
+        FastEPError: Not there, not TOML, a key unknown or missing, a value of the wrong type or out of range, or a
+            recipe that cannot be run: names the file or the cell, the key, what was expected and what was found.
+    """
+    path = Path(study)
+    if not path.is_file():
+        ready = ready_studies()
+        if str(study) not in ready:
+            raise FastEPError("no such study file", node=str(study), remedy=f"ready ones are {', '.join(ready)}")
+        path = ready[str(study)]
+    tables = {"folder": str(path.parent.resolve()), **read_toml(path)}
+    loaded: Study = from_tables(Study, tables, str(path))
+    loaded.runs()
+    return loaded
+
+
+def _slug(name: str) -> str:
+    """A folder's name."""
+    return re.sub(r"[^A-Za-z0-9.+]+", "-", name).strip("-")

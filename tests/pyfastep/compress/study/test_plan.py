@@ -1,0 +1,111 @@
+"""Studies from TOML: cells of grid and list, seeds, and errors that name what is wrong before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pyfastep.compress.study.plan import Cell, Ordering, Study, load_study, ready_studies
+from pyfastep.errors import FastEPError
+
+TEXT = """
+name = "mine"
+recipe = "smoke"
+seeds = [0, 1]
+set = ["train.steps=7"]
+
+[grid]
+"prune.pattern" = ["4x1", "4x4"]
+"prune.sparsity" = [0.5]
+
+[[cells]]
+name = "no teacher"
+set = ["distill.logits=0", "distill.hidden=0"]
+seeds = [5]
+
+[[orderings]]
+better = "pattern 4x1, sparsity 0.5"
+worse = "pattern 4x4, sparsity 0.5"
+"""
+
+
+def write(folder: Path, text: str = TEXT) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_runs_are_cells_times_seeds_first_seeds_first(tmp_path: Path) -> None:
+    runs = load_study(write(tmp_path)).runs()
+    assert [(run.cell, run.seed) for run in runs] == [
+        ("pattern 4x1, sparsity 0.5", 0),
+        ("pattern 4x4, sparsity 0.5", 0),
+        ("no teacher", 5),
+        ("pattern 4x1, sparsity 0.5", 1),
+        ("pattern 4x4, sparsity 0.5", 1),
+    ]
+    assert all(run.recipe.train.steps == 7 and run.recipe.seed == run.seed for run in runs)
+    assert [run.recipe.prune.pattern for run in runs] == ["4x1", "4x4", "4x1", "4x1", "4x4"]
+    assert runs[2].recipe.distill.logits == 0
+    assert len({run.folder for run in runs}) == 5
+    assert runs[0].folder == "pattern-4x1-sparsity-0.5/seed-0"
+
+
+def test_equal_steps_have_equal_digests(tmp_path: Path) -> None:
+    first, second, *_, other = load_study(write(tmp_path)).runs()
+    same = {name for name in first.digests if first.digests[name] == second.digests[name]}
+    assert same == {"data", "dense"}
+    assert other.digests["dense"] != first.digests["dense"]  # another seed
+
+
+def test_a_recipe_beside_the_study(tmp_path: Path) -> None:
+    from pyfastep.compress.recipe_file import ready_recipes
+
+    (tmp_path / "own.toml").write_text(ready_recipes()["smoke"].read_text().replace('"smoke"', '"own"'))
+    study = load_study(write(tmp_path, TEXT.replace('recipe = "smoke"', 'recipe = "own.toml"')))
+    assert study.runs()[0].recipe.name == "own"
+
+
+@pytest.mark.parametrize("name", ["minilm-qa", "minilm-qa-patterns", "minilm-embed"])
+def test_ready_studies_are_studies(name: str) -> None:
+    study = load_study(name)
+    assert study.name == name
+    assert set(ready_studies()) == {"minilm-embed", "minilm-qa", "minilm-qa-patterns"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds = [0, 1]", "seed = [0, 1]", r"mine.toml: seed: unknown key \(known are name, recipe"),
+        ("seeds = [0, 1]", "seeds = [-1]", r"mine.toml: seeds: expected a number at least 0, found -1"),
+        ("seeds = [0, 1]", "seeds = [1, 1]", r"mine.toml: seeds: expected different seeds, found \[1, 1\]"),
+        ('recipe = "smoke"', 'recipe = "smok"', r"cell '.*4x1.*': smok: no such recipe file"),
+        ("train.steps=7", "train.stepps=7", r"cell '.*': .*train.stepps: unknown key"),
+        ("train.steps=7", "prune.end=7", r"cell '.*4x1.*': .*prune.end: expected a number between 0 and 1, found 7"),
+        ("[0.5]", "0.5", r"mine.toml: grid.prune.sparsity: expected a list, each a value, found 0.5"),
+        ('name = "no teacher"', "name = 3", r"mine.toml: cells.name: expected a text, found 3"),
+        ("no teacher", "pattern 4x1 / sparsity 0.5", r"cells: expected names that differ in letters and digits"),
+        (
+            'worse = "pattern 4x4',
+            'worse = "4x4',
+            r"orderings: no cell is named '4x4, sparsity 0.5' \(known are pattern",
+        ),
+    ],
+)
+def test_errors(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in TEXT
+    with pytest.raises(FastEPError, match=message):
+        load_study(write(tmp_path, TEXT.replace(old, new)))
+
+
+def test_no_cells_and_no_file() -> None:
+    with pytest.raises(FastEPError, match="cells: expected a grid or cells, found neither"):
+        Study("x", "smoke")
+    with pytest.raises(FastEPError, match=r"nowhere.toml: no such study file \(ready ones are minilm-embed"):
+        load_study("nowhere.toml")
+
+
+def test_constructed() -> None:
+    study = Study("x", "smoke", cells=(Cell("a"), Cell("b", seeds=(1, 2))), orderings=(Ordering("a", "b"),))
+    assert [(run.cell, run.seed) for run in study.runs()] == [("a", 0), ("b", 1), ("b", 2)]
