@@ -20,9 +20,6 @@ from .match.quantizers import Scale, quantizers_of, scale_of
 from .ops import DOMAIN, fattention, qattention
 from .ops.attention import HEAD_SIZE, NUM_HEADS, SCALE, AttentionVariant, MaskKind, OutputType
 
-FLOAT_EXACT = "exact conversion keeps the roundings inside of the attention, FAttention has none"
-EXACT = "exact conversion keeps the rounding of the normalized probabilities, QAttention rounds them unnormalized"
-
 _RANK = 4  # of scores and whatever is added to them
 _HIDDEN = np.float32(np.finfo(np.float32).min)
 
@@ -42,17 +39,13 @@ class FuseAttentionPass(CountingPass):
     divided. FAttention: Q and DQ of q, k and v only round and are dropped, the linears give floats; those that clamp at
     zero stay in front. `refusals` has what is neither.
 
-    Args:
-        exact: whether every rounding of the source is kept; then only attention without quantizers inside is fused.
-
     Attributes:
         in_float: every FAttention, and which of its products are not quantized.
         unproven: for every attention whose mask is added as it is, why it is not known to be the attention_mask.
     """
 
-    def __init__(self, exact: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._exact = exact
         self._proofs: dict[tuple[ir.Value, str, int], ir.Value | str] = {}
         self.unproven: list[Refusal] = []
         self.in_float: list[Refusal] = []
@@ -64,13 +57,11 @@ class FuseAttentionPass(CountingPass):
             found = match_attention(node) if is_op(node, "Softmax") and node.graph is not None else None
             if found is None:
                 continue
-            if isinstance(found, Attention) and self._exact and (found.roundings or not found.float_reason):
-                found = FLOAT_EXACT if found.float_reason else EXACT
             mask = self._mask_of(model, found) if isinstance(found, Attention) else found
             if isinstance(found, str) or isinstance(mask, str):
                 self.refusals.append(Refusal(node.name or "", str(mask)))
                 continue
-            _fuse(model.graph, found, mask, self._exact)
+            _fuse(model.graph, found, mask)
             if found.float_reason:
                 self.in_float.append(Refusal(node.name or "", found.float_reason))
             count += 1
@@ -157,7 +148,7 @@ def _float_term(before: ir.Node, term: MaskTerm, index: int) -> ir.Value:
     return value
 
 
-def _fuse(graph: ir.Graph, found: Attention, mask: _Mask, exact: bool) -> None:
+def _fuse(graph: ir.Graph, found: Attention, mask: _Mask) -> None:
     last = found.y.producer()
     assert last is not None  # the merged heads
     name = found.node.name or ""
@@ -166,7 +157,7 @@ def _fuse(graph: ir.Graph, found: Attention, mask: _Mask, exact: bool) -> None:
     kinds: tuple[OutputType, MaskKind] = (cast(OutputType, y_type), mask.kind)
     if found.float_reason:
         variant: AttentionVariant = fattention.Variant(*kinds)
-        sources = [_as_float(graph, last, f"{name}/{key}", operand, exact) for key, operand in operands.items()]
+        sources = [_as_float(graph, last, f"{name}/{key}", operand) for key, operand in operands.items()]
         scales = {}
     else:
         variant = qattention.Variant(*kinds)
@@ -191,7 +182,7 @@ def _fuse(graph: ir.Graph, found: Attention, mask: _Mask, exact: bool) -> None:
     _take_over(found, output)
     for source in sources if not found.float_reason else ():
         _fold_quantizer(graph, source)
-    for source in sources if found.float_reason and not exact else ():
+    for source in sources if found.float_reason else ():
         _unfold_quantizer(graph, source)
 
 
@@ -214,11 +205,11 @@ def _quantized(graph: ir.Graph, before: ir.Node, name: str, operand: Operand) ->
     return insert(before, "QuantizeLinear", inputs, name=f"{name}_quantize", like=operand.source, dtype=dtype)
 
 
-def _as_float(graph: ir.Graph, before: ir.Node, name: str, operand: Operand, exact: bool) -> ir.Value:
+def _as_float(graph: ir.Graph, before: ir.Node, name: str, operand: Operand) -> ir.Value:
     """The operand as a float value; what clamps at zero still does."""
     is_float = operand.split.dtype in (None, ir.DataType.FLOAT)
     clamps = operand.scale is not None and operand.roundings > 0 and operand.scale.is_one_sided
-    if is_float and (exact or not clamps or operand.is_quantized):
+    if is_float and (not clamps or operand.is_quantized):
         return operand.split
     quantized = _quantized(graph, before, name, operand)
     parameters = _parameters(graph, name, {"x": cast(Scale, operand.scale)})

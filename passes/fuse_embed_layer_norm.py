@@ -17,15 +17,7 @@ _REQUIRED = ("word", "position")
 
 
 class FuseEmbedLayerNormPass(CountingPass):
-    """Every LayerNormalization of a sum of two or three embeddings becomes an EmbedLayerNorm.
-
-    Args:
-        exact: whether rounding of the rows to another scale than the table's is kept, so that it stays unfused.
-    """
-
-    def __init__(self, exact: bool = False) -> None:
-        super().__init__()
-        self._exact = exact
+    """Every LayerNormalization of a sum of two or three embeddings becomes an EmbedLayerNorm."""
 
     def rewrite(self, model: ir.Model) -> int:
         """Fuses all in the main graph."""
@@ -37,7 +29,7 @@ class FuseEmbedLayerNormPass(CountingPass):
             terms = embedding_terms(norm.x)
             if not any(gather_above(term) is not None for term in terms):
                 continue
-            found = match_embeddings(terms, norm.gamma.size, self._exact)
+            found = match_embeddings(terms, norm.gamma.size)
             if isinstance(found, str):
                 self.refusals.append(Refusal(node.name or "", found))
                 continue

@@ -12,7 +12,7 @@ from .base import CountingPass, Refusal
 from .edit import add_initializer, opset_of, remove_dead, replace, set_type
 from .match.constants import Array, constant, is_op
 from .match.linear import Linear, match_linear, weight_input
-from .match.quantizers import quantizers_of
+from .match.quantizers import Scale, quantizers_of
 from .ops import DOMAIN
 from .ops.qlinear import MIN_OPSET, WEIGHT_SHAPE, Activation, OutputType, Variant
 
@@ -47,7 +47,8 @@ class FuseQLinearPass(CountingPass):
     """Every linear that can be becomes a QLinear with a dense weight; the others are listed in `refusals`.
 
     Args:
-        exact: whether each QLinear ends at the first quantizer, which keeps every rounding of the source.
+        exact: whether a QLinear is the product alone, as ONNX Runtime computes it: `float32(acc)` times one factor,
+            rounded once. What follows stays, so that ONNX Runtime itself computes it.
     """
 
     def __init__(self, exact: bool = False) -> None:
@@ -96,9 +97,8 @@ class FuseQLinearPass(CountingPass):
                 self._refuse(node, "inside the body of a control-flow op (If, Loop, Scan)")
 
     def _fuse(self, graph: ir.Graph, linear: Linear) -> None:
-        if self._exact and linear.activation.startswith("gelu"):
-            # GELU of what becomes a byte is coarse (docs/op-contract.md), GELU of a float output is not.
-            linear = dataclasses.replace(linear, y_scale=None)
+        if self._exact and linear.y_scale is not None:
+            linear = _in_steps(graph, linear, linear.y_scale)
         node = linear.node
         y_type = "f32" if linear.y_scale is None else linear.y_scale.zero_point.dtype.kind + "8"
         y_type = {"i8": "s8"}.get(y_type, y_type)
@@ -135,6 +135,30 @@ class FuseQLinearPass(CountingPass):
         before = [add_initializer(graph, f"{name}/{key}", array) for key, array in scales.items()]
         after = [add_initializer(graph, f"{name}/{key}", array) for key, array in arrays.items()]
         return [linear.x, *before, weight, *after]
+
+
+def _in_steps(graph: ir.Graph, linear: Linear, y_scale: Scale) -> Linear:
+    """A product in steps of the quantizer that reads it, which then has the scale 1.
+
+    ONNX Runtime computes both as one QLinearMatMul, `rne(float32(acc) * s) + zero_point`, with this s. Two factors, one
+    behind the other, would round twice.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        factor = linear.x_scale.scale * linear.weight.scale / y_scale.scale
+        bias = linear.bias / y_scale.scale
+    if not ((np.isfinite(factor) & (factor > 0)).all() and np.isfinite(bias).all()):
+        return dataclasses.replace(linear, y_scale=None)
+    one = np.ones((), np.float32)
+    unit = add_initializer(graph, f"{linear.node.name}/unit", one)
+    for quantizer in quantizers_of(linear.y):
+        quantizer.replace_input_with(1, unit)
+    return dataclasses.replace(
+        linear,
+        x_scale=dataclasses.replace(linear.x_scale, scale=one),
+        weight=dataclasses.replace(linear.weight, scale=factor),
+        bias=bias,
+        y_scale=None,
+    )
 
 
 def _bytes_in_file(value: ir.Value) -> int:

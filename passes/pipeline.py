@@ -35,22 +35,22 @@ def build_pipeline(exact: bool = False, encoder: bool = False, padding: PaddingM
     """The passes, in order.
 
     Args:
-        exact: whether every rounding of the source is kept.
-        encoder: whether attention, LayerNorm and embeddings are fused too.
+        exact: whether only the products of linears are fused, all else stays ONNX Runtime's.
+        encoder: whether attention, LayerNorm and embeddings are fused too; not if exact.
         padding: whether the library leaves out right padding, as `prove_padding` says.
     """
-    drops_roundings = encoder and not exact
+    encoder = encoder and not exact
     # In this order: attention proves sizes through fused normalizations and embeddings.
-    beyond_linears = [FuseEmbedLayerNormPass(exact), FuseSkipLayerNormPass(), FuseAttentionPass(exact)]
+    beyond_linears = [FuseEmbedLayerNormPass(), FuseSkipLayerNormPass(), FuseAttentionPass()]
     return [
         RaiseOpsetPass(),
         CheckModelPass(),
         InferShapesPass(),
-        UnpackOperatorsPass(exact, attention=drops_roundings),
+        UnpackOperatorsPass(exact, attention=encoder),
         InferShapesPass(),
         RemoveNoOpsPass(),
         UnflattenGemmPass(),
-        *([KeepSumsFloatPass()] if drops_roundings else []),
+        *([KeepSumsFloatPass()] if encoder else []),
         MoveScalesPass(exact),
         UnsignActivationsPass(exact),
         FuseQLinearPass(exact),
@@ -92,8 +92,8 @@ def convert_model(
 
     Args:
         model: any ONNX model.
-        exact: keep every rounding of the source; what cannot be exact stays as it is.
-        encoder: fuse attention, LayerNorm and embeddings too.
+        exact: as in `build_pipeline`.
+        encoder: as in `build_pipeline`.
         padding: as in `build_pipeline`.
         choose_kernel: as in `report.describe_layers`.
 
@@ -123,7 +123,7 @@ def convert_model(
     skipped = [refusal for name, refusal in refusals.items() if name not in converted]
     if not layers:
         raise _nothing_to_convert(skipped)
-    around = _describe_encoder(model.graph, steps) if encoder else None
+    around = _describe_encoder(model.graph, steps) if encoder and not exact else None
     return ConversionReport(layers, skipped, counts, exact, encoder=around)
 
 

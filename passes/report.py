@@ -19,6 +19,8 @@ from .store_sparse import STRUCTURE
 
 ASYMMETRIC = "weights have zero points: stored and run dense (quantize them symmetrically)"
 
+EXACT = "exact: products alone are fused, all else stays ONNX Runtime's; its outputs, bit for bit"
+
 KernelChoice = Callable[[ir.Node], str]
 
 # Share of a VNNI core's peak that a kernel reaches at 80 % sparsity. The library decides for itself when it packs.
@@ -111,7 +113,7 @@ class ConversionReport:
         layers: the linears that FastEP runs.
         skipped: the linears that were left alone, with the reason.
         passes: the pipeline, in order.
-        exact: whether every rounding of the source was kept.
+        exact: whether only products were fused, so that outputs are the source's, bit for bit.
         file_bytes_before: size of the source with its external data; 0 if it was never a file.
         file_bytes_after: size of what was written; 0 if nothing was.
         largest_difference: of the outputs on random inputs, source against converted; None if not measured.
@@ -144,6 +146,7 @@ class ConversionReport:
             )
         lines += [f"  {skip.node}: left alone, {skip.reason}" for skip in self.skipped]
         lines += self.encoder.lines() if self.encoder is not None else []
+        lines += [EXACT] if self.exact else []
         if self.file_bytes_after:
             lines.append(f"file: {self.file_bytes_before} -> {self.file_bytes_after} bytes")
         return "\n".join(lines)

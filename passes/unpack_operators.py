@@ -15,9 +15,9 @@ from .unpack import activations, elementwise, embed_layer_norm, layer_norm, onnx
 from .unpack.microsoft_attention import AttentionUnpacker
 from .unpack.writer import NOT_OURS, Unpackers
 
-_ALWAYS: Unpackers = {
-    **products.UNPACKERS,
-    **quantizers.UNPACKERS,
+_PRODUCTS: Unpackers = {**products.UNPACKERS, **quantizers.UNPACKERS}
+_AROUND_LINEARS: Unpackers = {
+    **elementwise.UNPACKERS,
     **activations.UNPACKERS,
     **layer_norm.UNPACKERS,
     **embed_layer_norm.UNPACKERS,
@@ -28,7 +28,7 @@ class UnpackOperatorsPass(CountingPass):
     """See the module.
 
     Args:
-        exact: whether every rounding of the source is kept: what adds to rounded values stays then.
+        exact: whether only products are unpacked, and the quantizers in front of them.
         attention: whether attention is unpacked too, and the quantized ops that stand around its products.
 
     Attributes:
@@ -61,7 +61,7 @@ class UnpackOperatorsPass(CountingPass):
 
     def _unpackers(self) -> Unpackers:
         attention = {**onnx_attention.UNPACKERS, **AttentionUnpacker().unpackers} if self._attention else {}
-        return {**_ALWAYS, **({} if self._exact else elementwise.UNPACKERS), **attention}
+        return {**_PRODUCTS, **({} if self._exact else _AROUND_LINEARS), **attention}
 
     def _concerns(self, node: ir.Node, key: tuple[str, str]) -> bool:
         """Whether a node is to be unpacked in this mode."""

@@ -35,10 +35,12 @@ def convert(
     Args:
         model: path of a quantized ONNX model, or the model itself.
         output: where to write. None: nothing is written, the report alone tells what would be done.
-        exact: keep every rounding of the source. By default, Q/DQ pairs between a product and its own bias or
-            activation, which only add a rounding, are dropped.
+        exact: fuse nothing but the products of linears, whose sums are integers; biases, activations and all else stay
+            what ONNX Runtime computes. So outputs are those of ONNX Runtime on the source, bit for bit, where it
+            multiplies integers too (`docs/models.md`). By default, whatever is around the products is fused as well,
+            and Q/DQ pairs that only add a rounding are dropped.
         encoder: also fuse attention, LayerNorm and embeddings, so that whole runs of layers become one compiled plan.
-            False: linears only. Exact conversion leaves attention alone.
+            False: linears only. Exact conversion never does.
         padding: whether tokens that the attention mask marks as right padding are left out, unless a session's option
             says otherwise. `auto`: if it is proven that no output of the model shows them; the report says what was
             found. `skip`: you declare that nothing reads them; where an output shows them, it has zeros there, which

@@ -79,9 +79,8 @@ class ActivationMatch:
 class _Region:
     """The elementwise nodes behind a value, with what they make of the sample points."""
 
-    def __init__(self, start: ir.Value, exact: bool) -> None:
+    def __init__(self, start: ir.Value) -> None:
         self.start = start
-        self.exact = exact
         self.samples: dict[ir.Value, Samples] = {start: _POINTS}
         self.nodes: dict[ir.Node, None] = {}
 
@@ -107,7 +106,7 @@ class _Region:
     def _evaluate(self, node: ir.Node) -> Samples | None:
         """The node's output, or None if it is not elementwise or depends on anything else."""
         if is_op(node, "QuantizeLinear", "DequantizeLinear"):
-            return None if self.exact else self._evaluate_pair(node)
+            return self._evaluate_pair(node)
         function = _function_of(node)
         if function is None:
             return None
@@ -186,13 +185,12 @@ def _function_of(node: ir.Node) -> Callable[..., Any] | None:
     return None
 
 
-def match_activation(start: ir.Value, exact: bool) -> ActivationMatch | None:
+def match_activation(start: ir.Value) -> ActivationMatch | None:
     """Finds the activation that a value goes through, alone.
 
     Args:
         start: the value before it.
-        exact: whether Q/DQ pairs inside must be kept, so that they end the search.
     """
     if start.is_graph_output():
         return None
-    return _Region(start, exact).grow()
+    return _Region(start).grow()

@@ -41,7 +41,6 @@ class Attention:
         y: the result `[B, S, H]`: float, or quantized already.
         y_scale: of the quantized result; None if y is needed as float.
         float_reason: which of the products are not quantized; empty if both are.
-        roundings: quantizers between the operands and y that a float form drops.
     """
 
     node: ir.Node
@@ -54,7 +53,6 @@ class Attention:
     y: ir.Value
     y_scale: Scale | None
     float_reason: str
-    roundings: int
 
 
 def match_attention(softmax: ir.Node) -> Attention | str | None:
@@ -94,20 +92,19 @@ def _match(softmax: ir.Node, scores: ir.Value) -> Attention:
     axis = softmax.attributes.get("axis")
     if (axis.as_int() if axis is not None else -1) not in (-1, 3):
         raise NoMatchError("Softmax does not run over the keys")
-    product, factor, terms, score_roundings = _walk_scores(scores)
+    product, factor, terms = _walk_scores(scores)
     q, k = trace_operand(product.inputs[0], BY_HEAD), trace_operand(product.inputs[1], KEYS_LAST)
     weighted, rounded = _walk_probabilities(softmax.outputs[0])
     v = trace_operand(weighted.inputs[1], BY_HEAD)
     _check_sizes(q, k, v)
-    y, y_scale, result_roundings = _walk_result(weighted, q)
+    y, y_scale = _walk_result(weighted, q)
     scale = factor * q.factor * k.factor
     if v.factor != 1.0:
         raise NoMatchError("the values are multiplied by a constant after they are quantized")
     if not (math.isfinite(scale) and scale > 0):
         raise NoMatchError(f"the scores are multiplied by {scale}, expected a number above 0")
-    inside = score_roundings + rounded + result_roundings + sum(operand.roundings for operand in (q, k, v))
-    reason = _float_reason(q, k, v, rounded > 0)
-    return Attention(softmax, product.outputs[0], q, k, v, scale, tuple(terms), y, y_scale, reason, inside)
+    reason = _float_reason(q, k, v, rounded)
+    return Attention(softmax, product.outputs[0], q, k, v, scale, tuple(terms), y, y_scale, reason)
 
 
 def _float_reason(q: Operand, k: Operand, v: Operand, rounded: bool) -> str:
@@ -123,9 +120,9 @@ def _float_reason(q: Operand, k: Operand, v: Operand, rounded: bool) -> str:
     return "the product of probabilities and v is not quantized"
 
 
-def _walk_scores(value: ir.Value | None) -> tuple[ir.Node, float, list[MaskTerm], int]:
-    """From the Softmax up to the product: what multiplies the scores, what masks them, how often they are rounded."""
-    factor, roundings = 1.0, 0
+def _walk_scores(value: ir.Value | None) -> tuple[ir.Node, float, list[MaskTerm]]:
+    """From the Softmax up to the product: what multiplies the scores, and what masks them."""
+    factor = 1.0
     terms: list[MaskTerm] = []
     for _ in range(_MAX_STEPS):
         node = value.producer() if value is not None else None
@@ -134,10 +131,9 @@ def _walk_scores(value: ir.Value | None) -> tuple[ir.Node, float, list[MaskTerm]
         if not is_op(node, "DequantizeLinear", "Identity") and _has_other_readers(value):
             raise NoMatchError("the scores are used elsewhere")
         if is_op(node, "MatMul"):
-            return node, factor, terms, roundings
+            return node, factor, terms
         if is_op(node, "QuantizeLinear", "DequantizeLinear"):
             rounding_of(node)
-            roundings += is_op(node, "QuantizeLinear")
             value = node.inputs[0]
         elif is_op(node, "Identity"):
             value = node.inputs[0]
@@ -181,9 +177,9 @@ def _check_sizes(q: Operand, k: Operand, v: Operand) -> None:
             raise NoMatchError("q, k and v are not known to have the same batch and length")
 
 
-def _walk_probabilities(value: ir.Value) -> tuple[ir.Node, int]:
-    """From the Softmax down to the product with v, and how often the probabilities are rounded."""
-    roundings = 0
+def _walk_probabilities(value: ir.Value) -> tuple[ir.Node, bool]:
+    """From the Softmax down to the product with v, and whether the probabilities are rounded."""
+    rounded = False
     for _ in range(_MAX_STEPS):
         readers = {use.node: None for use in value.uses() if not is_op(use.node, "Shape")}
         guarded = _behind_nan_guard(value, list(readers))
@@ -194,10 +190,10 @@ def _walk_probabilities(value: ir.Value) -> tuple[ir.Node, int]:
             raise NoMatchError("the probabilities are used elsewhere")
         node = next(iter(readers))
         if is_op(node, "MatMul") and node.inputs[0] is value:
-            return node, roundings
+            return node, rounded
         if not is_op(node, "QuantizeLinear", "DequantizeLinear", "Identity"):
             raise NoMatchError(f"{node.op_type} on the probabilities")
-        roundings += is_op(node, "QuantizeLinear")
+        rounded |= is_op(node, "QuantizeLinear")
         value = node.outputs[0]
     raise NoMatchError("the probabilities are not multiplied by v")
 
@@ -213,9 +209,9 @@ def _behind_nan_guard(value: ir.Value, readers: list[ir.Node]) -> ir.Value | Non
     return guard.outputs[0] if is_guard and len(test.outputs[0].uses()) == 1 else None
 
 
-def _walk_result(weighted: ir.Node, q: Operand) -> tuple[ir.Value, Scale | None, int]:
-    """From the product with v down to the merged heads; the scale, if the result is quantized; roundings before it."""
-    value, scale, axes, roundings = weighted.outputs[0], None, tuple(range(4)), 0
+def _walk_result(weighted: ir.Node, q: Operand) -> tuple[ir.Value, Scale | None]:
+    """From the product with v down to the merged heads; the scale, if the result is quantized."""
+    value, scale, axes = weighted.outputs[0], None, tuple(range(4))
     for _ in range(_MAX_STEPS):
         readers = {use.node: None for use in value.uses() if not is_op(use.node, "Shape")}
         if value.is_graph_output() or len(readers) != 1:
@@ -225,12 +221,11 @@ def _walk_result(weighted: ir.Node, q: Operand) -> tuple[ir.Value, Scale | None,
             scale = rounding_of(node)
         elif is_op(node, "DequantizeLinear"):
             scale = None
-            roundings += 1
         elif is_op(node, "Transpose") and "perm" in node.attributes:
             axes = tuple(axes[axis] for axis in node.attributes["perm"].as_ints())
         elif is_op(node, "Reshape") and axes == BY_HEAD and merges_heads(node, q):
             y = node.outputs[0]
-            return y, scale if scale is not None else output_scale(y), roundings
+            return y, scale if scale is not None else output_scale(y)
         else:
             raise NoMatchError("the heads of the result are not merged as [B, h, S, d] -> [B, S, H]")
         value = node.outputs[0]

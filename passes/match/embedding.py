@@ -40,17 +40,16 @@ class Embedding:
         return self.ids is not None and self.ids.is_graph_input()
 
 
-def match_embeddings(terms: list[ir.Value], features: int, exact: bool) -> list[Embedding] | str:
+def match_embeddings(terms: list[ir.Value], features: int) -> list[Embedding] | str:
     """Word, position and type embedding, in this order, or the reason why there are none of the kind.
 
     Args:
         terms: what is added up.
         features: H.
-        exact: whether rounding of the rows to another scale than the table's is kept.
     """
     picked: list[Embedding] = []
     for term in terms:
-        entry = _match_embedding(term, exact) if not is_constant(term) else None
+        entry = _match_embedding(term) if not is_constant(term) else None
         if isinstance(entry, str):
             return entry
         picked += [entry] if entry is not None else []
@@ -115,7 +114,7 @@ def gather_above(value: ir.Value) -> ir.Node | None:
     return node if is_table and node is not None and int_attribute(node, "axis", 0) == 0 else None
 
 
-def _match_embedding(rows: ir.Value, exact: bool) -> Embedding | str:
+def _match_embedding(rows: ir.Value) -> Embedding | str:
     gather = gather_above(rows)
     if gather is None:
         return "something else than an embedding is added"
@@ -129,8 +128,6 @@ def _match_embedding(rows: ir.Value, exact: bool) -> Embedding | str:
     roundings = _scales_between(rows, gather)
     if roundings is None or (scale is None and roundings):
         return "the rows of a float embedding table are rounded"
-    if exact and any(rounding != scale for rounding in roundings):
-        return "exact conversion keeps the rounding of embeddings to another scale than their table's"
     if table.ndim != 2 or (scale is None and table.dtype != np.float32):
         return f"the embedding table is {table.dtype} with {table.ndim} dimensions, expected 2 in float32, u8 or s8"
     return Embedding(rows, ids, table, scale, gather)

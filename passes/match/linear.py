@@ -80,7 +80,7 @@ def match_linear(node: ir.Node, exact: bool) -> Linear | str:
 
     Args:
         node: a MatMul or Gemm whose right side is a weight.
-        exact: whether to stop at the first quantizer, which keeps every rounding of the source.
+        exact: whether the product is all: what follows it stays as it is.
     """
     transposed = is_op(node, "Gemm") and int_attribute(node, "transB", 0) == 1
     weight = match_weight(node.inputs[1], transposed)
@@ -99,10 +99,10 @@ def match_linear(node: ir.Node, exact: bool) -> Linear | str:
         if isinstance(gemm, str):
             return gemm
         weight, bias = gemm
-    if bias is None:
-        bias, y, dropped = _match_bias(node, y, weight, exact)
+    if bias is None and not exact:
+        bias, y, dropped = _match_bias(node, y, weight)
     kind = ""
-    found = match_activation(y, exact)
+    found = None if exact else match_activation(y)
     if found is not None:
         kind, y, dropped = found.kind, found.output, dropped + found.pairs
     n = weight.values.shape[1]
@@ -183,10 +183,10 @@ def _as_bias(value: ir.Value | None, n: int, rank: int | None) -> Array | None:
     return bias if bias.size == 1 or bias.shape[-1] == n else None
 
 
-def _match_bias(node: ir.Node, y: ir.Value, weight: QuantizedWeight, exact: bool) -> tuple[Array | None, ir.Value, int]:
+def _match_bias(node: ir.Node, y: ir.Value, weight: QuantizedWeight) -> tuple[Array | None, ir.Value, int]:
     """The bias behind a MatMul, the value after it, and how many Q/DQ pairs stood in between."""
     start, dropped = y, 0
-    pair = None if exact else behind_pair(y)
+    pair = behind_pair(y)
     if pair is not None and not pair[1].is_one_sided:
         start, dropped = pair[0], 1
     rank = len(y.shape) if y.shape is not None else None

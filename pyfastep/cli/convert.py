@@ -21,7 +21,9 @@ _Model = Annotated[Path, typer.Argument(help="Quantized ONNX model.")]
 _Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Converted model. Without it, only the report is printed.")
 ]
-_Exact = Annotated[bool, typer.Option("--exact", help="Keep every rounding of the source model.")]
+_Exact = Annotated[
+    bool, typer.Option("--exact", help="Outputs as of ONNX Runtime, bit for bit: fuse products alone. Slower.")
+]
 _Encoder = Annotated[bool, typer.Option("--encoder/--no-encoder", help="Fuse attention, LayerNorm and embeddings too.")]
 _Padding = Annotated[
     Literal["auto", "skip", "compute"],
@@ -67,6 +69,8 @@ def convert(
 
 def print_report(report: ConversionReport, console: Console) -> None:
     """Prints a conversion report: a table of layers, what was left alone and why, and sizes."""
+    from pyfastep.passes.report import EXACT
+
     table = Table(title=f"{len(report.layers)} linears converted, {len(report.skipped)} left alone")
     for column in ("layer", "N x K", "zeros", "weights", "blocks", "kernel", "fused", "kB"):
         table.add_column(column, justify="right" if column in _RIGHT else "left", no_wrap=True)
@@ -80,6 +84,8 @@ def print_report(report: ConversionReport, console: Console) -> None:
         console.print(f"left alone: {skip.node}: {skip.reason}", markup=False)
     for line in report.encoder.lines() if report.encoder is not None else []:
         console.print(line, markup=False)
+    if report.exact:
+        console.print(EXACT, markup=False)
     if report.file_bytes_after:
         before, after = report.file_bytes_before / _MEGABYTE, report.file_bytes_after / _MEGABYTE
         console.print(f"file: {before:.1f} MB -> {after:.1f} MB")

@@ -50,24 +50,23 @@ def embed_model(
     return b.build()
 
 
-def fuse(source: onnx.ModelProto, exact: bool = False) -> tuple[ir.Model, FuseEmbedLayerNormPass]:
+def fuse(source: onnx.ModelProto) -> tuple[ir.Model, FuseEmbedLayerNormPass]:
     onnx.checker.check_model(source, full_check=True)
     model = to_ir(source)
     InferShapesPass()(model)
-    step = FuseEmbedLayerNormPass(exact)
+    step = FuseEmbedLayerNormPass()
     step(model)
     AttachFunctionsPass()(model)
     onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)
     return model, step
 
 
-@pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("quantized", [False, True])
 @pytest.mark.parametrize("with_type", [False, True])
 @pytest.mark.parametrize("tables", ["f32", "first", "behind"])
-def test_forms(tables: str, with_type: bool, quantized: bool, exact: bool) -> None:
+def test_forms(tables: str, with_type: bool, quantized: bool) -> None:
     source = embed_model(tables, with_type=with_type, quantized=quantized)
-    model, step = fuse(source, exact)
+    model, step = fuse(source)
     assert step.count == 1
     assert not step.refusals
     name = "EmbedLayerNorm" + "_type" * with_type + ("_u8" if quantized else "_f32") + "_quant" * (tables != "f32")
@@ -164,7 +163,7 @@ def test_reasons(change: Callable[[EncoderBuilder, str], str], reason: str) -> N
     assert "LayerNormalization" in op_types(model)
 
 
-def test_exact_keeps_the_rounding_to_another_scale() -> None:
+def test_a_rounding_to_another_scale_is_dropped() -> None:
     source = embed_model("first")
     scale = next(t for t in source.graph.initializer if t.name == "word_table_scale")
     other = onnx.numpy_helper.from_array(np.float32(0.013), "another_scale")
@@ -173,10 +172,7 @@ def test_exact_keeps_the_rounding_to_another_scale() -> None:
         if node.output[0] in ("word_gq", "word_rows"):
             node.input[1] = "another_scale"
     assert scale.name == "word_table_scale"
-    assert fuse(source, exact=False)[1].count == 1
-    _, step = fuse(source, exact=True)
-    assert step.count == 0
-    assert step.refusals[0].reason.startswith("exact conversion keeps the rounding of embeddings")
+    assert fuse(source)[1].count == 1
 
 
 def test_a_second_run_changes_nothing() -> None:

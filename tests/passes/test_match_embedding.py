@@ -41,7 +41,7 @@ def add_behind(model: ir.Model) -> ir.Value:
 
 def matched(word_and: list[Any]) -> list[Embedding] | str:
     _, terms = sum_of(word_and)
-    return match_embeddings(terms, FEATURES, exact=False)
+    return match_embeddings(terms, FEATURES)
 
 
 def test_tables_in_order() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from pyfastep.passes.errors import ConversionError
 from pyfastep.passes.match.linear import Linear, match_linear, output_scale, weight_input
+from pyfastep.passes.match.quantizers import Scale
 
 from .models import Builder, linear_model, random_weight, to_ir
 
@@ -43,15 +44,18 @@ def test_everything_up_to_the_quantizer(activation: str, bias: bool) -> None:
 
 @pytest.mark.parametrize("activation", ["", "gelu"])
 def test_a_pair_behind_the_product(activation: str) -> None:
-    """Dropped by default; if exact, the product ends there."""
     model = linear_model(weight=WEIGHT, activation=activation, pair=True)
     linear = matched(model)
     assert (linear.dropped_pairs, linear.has_bias, linear.activation) == (1, True, activation)
-    exact = matched(model, exact=True)
-    assert (exact.dropped_pairs, exact.has_bias, exact.activation) == (0, False, "")
-    assert exact.y is exact.node.outputs[0]
-    assert exact.y_scale is not None
-    assert exact.y_scale.scale == np.float32(0.06)
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_an_exact_linear_is_the_product_alone(pair: bool) -> None:
+    linear = matched(linear_model(weight=WEIGHT, activation="gelu", pair=pair), exact=True)
+    assert (linear.dropped_pairs, linear.has_bias, linear.activation) == (0, False, "")
+    assert not linear.bias.any()
+    assert linear.y is linear.node.outputs[0]
+    assert linear.y_scale == (Scale(np.array(0.06, np.float32), np.array(121, np.uint8)) if pair else None)
 
 
 def test_a_pair_that_clamps_ends_the_linear() -> None:

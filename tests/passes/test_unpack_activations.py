@@ -27,7 +27,7 @@ def test_spelled_out(op_type: str, kind: str) -> None:
     start = (
         next(node for node in model.graph if node.op_type == "Add").outputs[0] if has_bias else model.graph.inputs[0]
     )
-    found = match_activation(start, exact=False)
+    found = match_activation(start)
     assert found is not None
     assert found.kind == kind
 

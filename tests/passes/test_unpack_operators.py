@@ -129,14 +129,22 @@ def test_qlinear_add_of_a_bias() -> None:
     assert (difference > 0).mean() < 0.02
 
 
-def test_qlinear_add_stays_if_exact() -> None:
+def test_all_but_products_stays_if_exact() -> None:
     b = Builder()
-    b.input("x", ["n", 4], "u8")
+    b.input("x", ["n", 20], "u8")
     a, c, y = b.scale("a", 0.1, 120), b.scale("c", 0.2, 100), b.scale("y", 0.15, 110)
-    b.constant("bias", [1, 100, 120, 255], np.uint8)
+    b.constant("bias", np.arange(20), np.uint8)
     b.node("QLinearAdd", ["x", *a, "bias", *c, *y], "sum", domain="com.microsoft")
-    b.output("sum", ["n", 4], "u8")
-    assert not UnpackOperatorsPass(exact=True)(to_ir(b.build())).modified
+    w = [b.constant("w", WEIGHT.T, np.int8), *b.scale("w", 0.01, 0, "s8")]
+    b.node("QLinearMatMul", ["sum", *y, *w, *c], "product", domain="")
+    b.node("BiasGelu", [b.dequantize("product", c, "p"), b.constant("b", np.ones(12))], "y", domain="com.microsoft")
+    b.output("y", ["n", 12])
+    model = to_ir(b.build())
+    assert UnpackOperatorsPass(exact=True)(model).modified
+    assert op_types(model) == [
+        *("QLinearAdd", "DequantizeLinear", "DequantizeLinear", "MatMul", "QuantizeLinear"),
+        *("DequantizeLinear", "BiasGelu"),
+    ]
 
 
 def test_qlinear_add_of_two_activations_stays() -> None:

@@ -135,7 +135,8 @@ def test_accuracy(demo_files: DemoFiles, few: Callable[..., None]) -> None:
     *errors, exact = section.figures
     assert [figure.shape for figure in errors] == ["12 inputs"] * 3
     assert all(0.5 < figure.value.median < 1.5 for figure in errors)
-    assert 0.99 < exact.value.median <= exact.value.p90 <= 1.0001
+    assert exact.value.median == pytest.approx(1, abs=1e-6)
+    assert exact.detail.startswith("12 equal bit for bit; ")
 
 
 def test_report(tmp_path: Path) -> None:
