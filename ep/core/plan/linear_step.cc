@@ -122,8 +122,8 @@ void LinearStep::Multiply(const RunContext& run, const Scratch& s, const TaskGri
   }
 }
 
-// A few runs of LayerNorm statistics at a time, while their rows are near; but a product whose K is split would then load
-// each block of K as often.
+// A few runs of LayerNorm statistics at a time, while their rows are near; but a product whose K is split would then
+// load each block of K as often.
 void LinearStep::AddToResidual(const RunContext& run, const TokenTile& tile, const uint8_t* lhs, Epilogue epilogue,
                                const TaskGrid::Task& task, uint8_t* slot) const {
   const bool fused = (run.kernels.extras & kResidualEpilogue) != 0;
