@@ -31,6 +31,7 @@ class PowerLaw:
         b_error: Standard error of ``b``.
         residual: Root mean square of ``ln(found / fitted)``: the relative error of ``1 - quality``.
         points: Count of those it was fitted to.
+        first_tokens: Of the first of them.
         tokens: Of the last of them.
     """
 
@@ -39,6 +40,7 @@ class PowerLaw:
     b_error: float
     residual: float
     points: int
+    first_tokens: float
     tokens: float
 
     def quality(self, multiple: float) -> float:
@@ -77,5 +79,6 @@ def fit_power_law(evaluations: Sequence[dict[str, Any]], figure: str) -> PowerLa
         b_error=float(line.stderr),
         residual=float(np.sqrt(np.mean(left**2))),
         points=len(tokens),
+        first_tokens=float(tokens[0]),
         tokens=float(tokens[-1]),
     )

@@ -61,11 +61,13 @@ def _quality(both: tuple[Axes, ...], report: CompressReport) -> None:
         for training, log in report.trainings.items():
             rows = [row for row in log.evaluations if figure in row["figures"] and (row["tokens"] or not logarithmic)]
             tokens = [row["tokens"] for row in rows]
-            axes.plot(tokens, [row["figures"][figure] for row in rows], marker=".", label=training)
+            if rows:
+                axes.plot(tokens, [row["figures"][figure] for row in rows], marker=".", label=training)
         if law and logarithmic:
-            further = [law.tokens * multiple for multiple in (1, *MULTIPLES)]
-            values = [law.quality(multiple) for multiple in (1, *MULTIPLES)]
-            axes.plot(further, values, linestyle=":", color="gray", label="extrapolation")
+            multiples = (law.first_tokens / law.tokens, 1, *MULTIPLES)
+            values = [law.quality(multiple) for multiple in multiples]
+            tokens = [law.tokens * multiple for multiple in multiples]
+            axes.plot(tokens, values, linestyle=":", color="gray", label="power law, extrapolated")
         axes.set(xlabel="tokens seen", ylabel=figure, title=f"{report.recipe['name']}: quality while training")
         if logarithmic:
             axes.set_xscale("log")

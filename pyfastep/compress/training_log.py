@@ -45,7 +45,7 @@ class Cost:
             parts[-1:] = [f"{self.steps} of {self.planned_steps} steps (time limit)"]
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         where = threads if self.device == "cpu" else self.device
-        parts.append(_tokens(self.tokens))
+        parts += [_tokens(self.tokens)] if self.tokens else []
         parts.append(f"{_time(self.seconds)} on {where} ({_cpu_time(self.cpu_seconds)})")
         return ", ".join([*parts, self.precision])
 

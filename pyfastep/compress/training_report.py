@@ -20,7 +20,7 @@ def cost_lines(logs: Mapping[str, TrainingLog], pruning: Mapping[str, Any] | Non
     lines = [f"* {step}: {log.cost}" for step, log in logs.items() if log.cost]
     if pruning:
         found = Cost(**pruning)
-        at_once = f"* {method} pruning: {found}" + (" for calibration" if found.tokens else "")
+        at_once = f"* {method} pruning: {found}".replace(" tokens", " calibration tokens", 1)
         lines.insert(next((i for i, line in enumerate(lines) if line.startswith("* prune")), len(lines)), at_once)
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ def test_words() -> None:
     assert str(limited) == "3600 of 8000 steps (time limit), 6.0 M tokens, 1.5 min on 1 thread (1.3 CPU minutes), bf16"
     at_once = Cost(0, 31_500, 12.34, 20.0, "NVIDIA X", 2, "fp32")
     assert str(at_once) == "31.5 k tokens, 12.3 s on NVIDIA X (20.0 CPU seconds), fp32"
-    assert str(replace(at_once, tokens=0)).startswith("0 tokens, 12.3 s")
+    assert str(replace(at_once, tokens=0)).startswith("12.3 s on")
 
 
 def test_the_file_gives_the_same_log(tmp_path: Path) -> None:

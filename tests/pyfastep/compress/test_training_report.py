@@ -21,7 +21,7 @@ def test_a_line_per_training() -> None:
     at_once = asdict(Cost(0, 5000, 2.0, 3.0, "cpu", 2, "fp32"))
     text = cost_lines(LOGS, at_once, "second-order").splitlines()
     assert text == [
-        "* second-order pruning: 5.0 k tokens, 2.0 s on 2 threads (3.0 CPU seconds), fp32 for calibration",
+        "* second-order pruning: 5.0 k calibration tokens, 2.0 s on 2 threads (3.0 CPU seconds), fp32",
         "* prune: 100 steps, 200.0 k tokens, 1.0 min on 2 threads (1.5 CPU minutes), fp32",
         "* qat: 100 steps, 200.0 k tokens, 1.0 min on 2 threads (1.5 CPU minutes), fp32",
     ]
