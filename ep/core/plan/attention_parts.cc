@@ -26,8 +26,8 @@ AttentionBias::AttentionBias(const RunContext& run, InputId bias, const KeyMap& 
 }
 
 void AttentionBias::Fill(int64_t position, int32_t count, int32_t lane, int32_t width, float* out) const {
-  for (const KeyMap::Run* visible = keys_.begin(sequence_); visible != keys_.end(sequence_); ++visible) {
-    for (int64_t key = visible->position; key < visible->position + visible->count; ++key) {
+  for (const KeyMap::Run& visible : keys_.OfSequence(sequence_)) {
+    for (int64_t key = visible.position; key < visible.position + visible.count; ++key) {
       std::fill(out, out + width, 0.0f);
       for (int32_t t = 0; t < count; ++t) {
         out[lane + t] = data_[(position + t) * query_stride_ + key * key_stride_] * static_cast<float>(kLog2E);

@@ -1,12 +1,12 @@
 #include "core/plan/attention_step.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "core/plan/attention_finish.h"
 #include "core/plan/attention_parts.h"
+#include "core/plan/dense_rhs.h"
 
 namespace fastep {
 namespace {
@@ -38,20 +38,24 @@ void MultiplyDense(const KernelTable& kernels, const uint8_t* lhs, int32_t token
 
 }  // namespace
 
-// Packed keys and values of all sequences and heads, then one slot per worker. Sequence s and head h own `rows(s)` rows
-// from row first_row(s) * heads + h * rows(s) on.
-struct AttentionStep::Scratch {
+// Packed keys and values of all sequences and heads, which tiles share, and a worker's slot. Sequence s and head h own
+// `rows(s)` rows from row first_row(s) * heads + h * rows(s) on.
+struct AttentionStep::Layout {
   const KeyMap& keys;
   int32_t widest;
-  size_t key_bytes;    // of a packed key
-  size_t value_bytes;  // of a packed key's values
-  size_t values_at, init_at, slots_at, slot_bytes;
+  int32_t value_bytes;        // of the kernels
+  size_t key_row, value_row;  // bytes of a packed key, and of its values
+  size_t values_at, init_at, shared_bytes;
   bool with_bias, with_output;
-  size_t tasks;
+  size_t slot_bytes;
+};
 
-  size_t Row(size_t sequence, int32_t head, int32_t heads) const {
-    return static_cast<size_t>(keys.first_row(sequence) * heads + int64_t{head} * keys.rows(sequence));
-  }
+// Of one sequence and head.
+struct AttentionStep::PackedHead {
+  uint8_t* keys;
+  uint8_t* values;
+  int32_t* acc_init;
+  int32_t rows, key_quads;
 };
 
 struct AttentionStep::Slot {
@@ -93,49 +97,51 @@ bool AttentionStep::CanWritePlanar(const KernelTable& kernels) {
   return Fused(kernels) && (kernels.extras & kPlanarEpilogue) != 0;
 }
 
-AttentionStep::Scratch AttentionStep::LayOut(const RunContext& run) const {
+AttentionStep::Layout AttentionStep::LayOut(const RunContext& run) const {
   const KeyMap& keys = run.keys[views_.key_map];
-  Scratch s{keys, run.tokens.tiling()[0].tokens, 0, 0, 0, 0, 0, 0, false, false, 0};
-  const auto element = static_cast<size_t>(run.kernels.value_bytes);
+  Layout l{keys, run.tokens.tiling()[0].tokens, run.kernels.value_bytes, 0, 0, 0, 0, 0, false, false, 0};
+  const auto element = static_cast<size_t>(l.value_bytes);
   const size_t rows = static_cast<size_t>(keys.all_rows() * heads_);
-  const auto tokens = static_cast<size_t>(s.widest);
-  s.key_bytes = static_cast<size_t>(head_size_) * element;
-  s.value_bytes = static_cast<size_t>(head_rows_) * element;
+  l.key_row = static_cast<size_t>(head_size_) * element;
+  l.value_row = static_cast<size_t>(head_rows_) * element;
   // Kernels may read a line past the end.
-  s.values_at = rows * s.key_bytes + kCacheLine;
-  s.init_at = s.values_at + rows * s.value_bytes + kCacheLine;
-  s.slots_at = s.init_at + rows * sizeof(int32_t);
-  s.with_bias = bias_ != kNoInput;
-  s.with_output = !Fused(run.kernels) || head_rows_ != head_size_;
+  l.values_at = rows * l.key_row + kCacheLine;
+  l.init_at = l.values_at + rows * l.value_row + kCacheLine;
+  l.shared_bytes = l.init_at + rows * sizeof(int32_t);
+  l.with_bias = bias_ != kNoInput;
+  l.with_output = !Fused(run.kernels) || head_rows_ != head_size_;
   const auto most = static_cast<size_t>(keys.most_rows());
-  const size_t words = most * (s.with_bias ? 2 : 1) + 3 + static_cast<size_t>(head_rows_) * (s.with_output ? 2 : 1);
-  s.slot_bytes = tokens * (words * 4 + most);
-  s.tasks = static_cast<size_t>(run.tokens.tile_count() * heads_);
-  return s;
+  const size_t words = most * (l.with_bias ? 2 : 1) + 3 + static_cast<size_t>(head_rows_) * (l.with_output ? 2 : 1);
+  l.slot_bytes = static_cast<size_t>(l.widest) * (words * 4 + most);
+  return l;
 }
 
-size_t AttentionStep::ScratchBytes(const RunContext& run) const {
-  const Scratch s = LayOut(run);
-  return s.slots_at + s.slot_bytes * Workers(run.threads, s.tasks);
+StepNeeds AttentionStep::Needs(const RunContext& run) const {
+  const Layout layout = LayOut(run);
+  StepNeeds needs{{static_cast<size_t>(heads_), static_cast<size_t>(heads_)}};
+  needs.joins = true;
+  needs.shared_bytes = layout.shared_bytes;
+  needs.worker_bytes = layout.slot_bytes;
+  return needs;
 }
 
-AttentionStep::Slot AttentionStep::SlotOf(const RunContext& run, const Scratch& s, size_t worker) const {
-  uint8_t* at = run.scratch + s.slots_at + worker * s.slot_bytes;
+AttentionStep::Slot AttentionStep::SlotOf(const Layout& layout, const TileTurn& turn) const {
+  uint8_t* at = turn.scratch.worker;
   const auto take = [&](size_t rows, size_t element) {
     uint8_t* begin = at;
-    at += rows * static_cast<size_t>(s.widest) * element;
+    at += rows * static_cast<size_t>(layout.widest) * element;
     return begin;
   };
-  const auto most = static_cast<size_t>(s.keys.most_rows());
+  const auto most = static_cast<size_t>(layout.keys.most_rows());
   Slot slot;
   slot.scores = reinterpret_cast<int32_t*>(take(most, 4));
   slot.e = take(most, 1);
-  slot.bias = reinterpret_cast<float*>(take(s.with_bias ? most : 0, 4));
+  slot.bias = reinterpret_cast<float*>(take(layout.with_bias ? most : 0, 4));
   slot.largest = reinterpret_cast<int32_t*>(take(1, 4));
   slot.row_sum = reinterpret_cast<int32_t*>(take(1, 4));
   slot.token_scale = reinterpret_cast<float*>(take(1, 4));
   slot.partial = reinterpret_cast<int32_t*>(take(static_cast<size_t>(head_rows_), 4));
-  slot.output = take(s.with_output ? static_cast<size_t>(head_rows_) : 0, 4);
+  slot.output = take(layout.with_output ? static_cast<size_t>(head_rows_) : 0, 4);
   return slot;
 }
 
@@ -144,14 +150,26 @@ int32_t AttentionStep::ScoreOffset(const KernelTable& kernels) const {
   return (kernels.extras & kOffsetScores) != 0 && head_size_ <= kOffsetHeadSize ? kScoreOffset : 0;
 }
 
-void AttentionStep::Run(const RunContext& run, Parallel& parallel) const {
-  const Scratch s = LayOut(run);
-  const auto heads = static_cast<size_t>(heads_);
-  RunTasks(run, parallel, run.tokens.sequences().size() * heads,
-           [&](size_t task, size_t) { PackSequence(run, s, task / heads, static_cast<int32_t>(task % heads)); });
-  RunTasks(run, parallel, s.tasks, [&](size_t task, size_t worker) {
-    Attend(run, s, static_cast<int64_t>(task / heads), static_cast<int32_t>(task % heads), SlotOf(run, s, worker));
-  });
+AttentionStep::PackedHead AttentionStep::Packed(const Layout& layout, const TileTurn& turn, int32_t sequence,
+                                                int32_t head) const {
+  const auto s = static_cast<size_t>(sequence);
+  const int32_t rows = layout.keys.rows(s);
+  const auto row = static_cast<size_t>(layout.keys.first_row(s) * heads_ + int64_t{head} * rows);
+  uint8_t* shared = turn.scratch.shared;
+  return {shared + row * layout.key_row, shared + layout.values_at + row * layout.value_row,
+          reinterpret_cast<int32_t*>(shared + layout.init_at) + row, rows,
+          static_cast<int32_t>(CeilDiv(static_cast<size_t>(layout.keys.keys(s)), 4))};
+}
+
+void AttentionStep::Run(const RunContext& run, TileTurn& turn) const {
+  const Layout layout = LayOut(run);
+  for (size_t task; turn.Next(task);) {
+    if (turn.phase == 0) {
+      Pack(run, layout, turn, static_cast<int32_t>(task));
+    } else {
+      Attend(run, layout, turn, static_cast<int32_t>(task));
+    }
+  }
 }
 
 StepWork AttentionStep::Work(const RunContext& run) const {
@@ -159,69 +177,71 @@ StepWork AttentionStep::Work(const RunContext& run) const {
 }
 
 // Visible keys stand side by side, wherever they stood in the sequence: hidden ones cost nothing.
-void AttentionStep::PackSequence(const RunContext& run, const Scratch& s, size_t sequence, int32_t head) const {
-  const size_t row = s.Row(sequence, head, heads_);
-  const auto rows = static_cast<size_t>(s.keys.rows(sequence));
-  KeyRun keys{}, values{};
-  keys.head_quads = values.head_quads = head_size_ / 4;
-  keys.value_bytes = values.value_bytes = run.kernels.value_bytes;
-  keys.values = run.scratch + row * s.key_bytes;
+void AttentionStep::Pack(const RunContext& run, const Layout& layout, const TileTurn& turn, int32_t head) const {
+  KeyRun keys{};
+  keys.tokens = turn.tile.tokens;
+  keys.head_quads = head_size_ / 4;
+  keys.value_bytes = layout.value_bytes;
   keys.zero_point = q_zero_point_;
-  keys.acc_init = reinterpret_cast<int32_t*>(run.scratch + s.init_at) + row;
-  values.values = run.scratch + s.values_at + row * s.value_bytes;
-  values.key_quads = static_cast<int32_t>(CeilDiv(static_cast<size_t>(s.keys.keys(sequence)), 4));
-  if (s.keys.keys(sequence) != s.keys.rows(sequence)) {
-    std::memset(keys.values, 0, rows * s.key_bytes);
-    std::fill_n(keys.acc_init, rows, std::numeric_limits<int32_t>::min());  // never the largest score
+  KeyRun values = keys;
+  keys.tile = run.Tile(views_.k, turn.tile, HeadRow(head));
+  values.tile = run.Tile(views_.v, turn.tile, HeadRow(head));
+  for (const KeyMap::Run& visible : layout.keys.OfTile(turn.tile.index)) {
+    const PackedHead packed = Packed(layout, turn, visible.sequence, head);
+    keys.values = packed.keys;
+    keys.acc_init = packed.acc_init;
+    values.values = packed.values;
+    values.key_quads = packed.key_quads;
+    keys.lane = values.lane = visible.lane;
+    keys.count = values.count = visible.count;
+    keys.key = values.key = visible.key;
+    run.encoder.pack_keys(&keys);
+    run.encoder.pack_values(&values);
+    for (int32_t i = 0; i < visible.count; ++i) packed.acc_init[visible.key + i] += ScoreOffset(run.kernels);
+    Pad(layout, visible, packed);
   }
-  if (s.keys.keys(sequence) % 4 != 0 || head_size_ % 8 != 0 || head_size_ != head_rows_) {
-    std::memset(values.values, 0, rows * s.value_bytes);
-  }
-  for (const KeyMap::Run* visible = s.keys.begin(sequence); visible != s.keys.end(sequence); ++visible) {
-    int64_t token = run.tokens.sequences()[sequence].begin + visible->position;
-    for (const int64_t end = token + visible->count; token < end;) {
-      const TokenTile tile = run.tokens.tiling()[run.tokens.TileOf(token)];
-      keys.tokens = values.tokens = tile.tokens;
-      keys.lane = values.lane = static_cast<int32_t>(token - tile.begin);
-      keys.count = values.count = static_cast<int32_t>(std::min<int64_t>(end - token, tile.tokens - keys.lane));
-      keys.tile = run.Tile(views_.k, tile, HeadRow(head));
-      values.tile = run.Tile(views_.v, tile, HeadRow(head));
-      run.encoder.pack_keys(&keys);
-      run.encoder.pack_values(&values);
-      keys.key = values.key = keys.key + keys.count;
-      token += keys.count;
-    }
-  }
-  const int32_t offset = ScoreOffset(run.kernels);
-  for (int32_t key = 0; key < s.keys.keys(sequence); ++key) keys.acc_init[key] += offset;
 }
 
-void AttentionStep::Attend(const RunContext& run, const Scratch& s, int64_t index, int32_t head,
-                           const Slot& slot) const {
-  const TokenTile tile = run.tokens.tiling()[index];
+// Zeros beside keys that have just been packed: features up to head_rows_ of their values, and, behind the last key,
+// the rest of its quad and of its rows. Others write right beside that, so not a byte more.
+void AttentionStep::Pad(const Layout& layout, const KeyMap::Run& keys, const PackedHead& packed) const {
+  const int32_t key_end = keys.key + keys.count;
+  const DenseRhs values{packed.values, layout.value_bytes, packed.key_quads};
+  values.Clear(head_size_, head_rows_, keys.key, key_end);
+  if (!layout.keys.IsLast(keys)) return;
+  values.Clear(0, head_rows_, key_end, packed.key_quads * 4);
+  const DenseRhs rows{packed.keys, layout.value_bytes, head_size_ / 4};
+  rows.Clear(key_end, packed.rows, 0, head_size_);
+  std::fill(packed.acc_init + key_end, packed.acc_init + packed.rows,
+            std::numeric_limits<int32_t>::min());  // never the largest score
+}
+
+void AttentionStep::Attend(const RunContext& run, const Layout& layout, const TileTurn& turn, int32_t head) const {
+  const TokenTile& tile = turn.tile;
+  const Slot slot = SlotOf(layout, turn);
   std::fill(slot.row_sum, slot.row_sum + tile.tokens, 0);
   std::fill(slot.token_scale, slot.token_scale + tile.tokens, 0.0f);
-  const auto with_keys = [&](const Segment& segment) { return s.keys.keys(static_cast<size_t>(segment.sequence)) > 0; };
-  const TokenMap::SegmentRange segments = run.tokens.Segments(index);
+  const auto with_keys = [&](const Segment& segment) {
+    return layout.keys.keys(static_cast<size_t>(segment.sequence)) > 0;
+  };
+  const TokenMap::SegmentRange segments = run.tokens.Segments(tile.index);
   const auto total = std::count_if(segments.begin(), segments.end(), with_keys);
   const Epilogue epilogue = OutputEpilogue(run, slot);
   uint8_t* y = run.Tile(views_.y, tile, HeadRow(head));
-  void* out = s.with_output ? slot.output : y;
+  void* out = layout.with_output ? slot.output : y;
   int64_t done = 0;
   for (const Segment& segment : segments) {
     if (!with_keys(segment)) continue;
-    const auto sequence = static_cast<size_t>(segment.sequence);
-    Score(run, s, tile, segment, head, slot);
-    const uint8_t* values = run.scratch + s.values_at + s.Row(sequence, head, heads_) * s.value_bytes;
-    const auto key_quads = static_cast<int32_t>(CeilDiv(static_cast<size_t>(s.keys.keys(sequence)), 4));
-    MultiplyDense(run.kernels, slot.e, tile.tokens, values, key_quads, head_rows_, epilogue, slot.partial, done == 0,
-                  done + 1 == total, out);
+    const PackedHead packed = Packed(layout, turn, segment.sequence, head);
+    Score(run, layout, tile, segment, packed, head, slot);
+    MultiplyDense(run.kernels, slot.e, tile.tokens, packed.values, packed.key_quads, head_rows_, epilogue, slot.partial,
+                  done == 0, done + 1 == total, out);
     ++done;
   }
   const size_t bytes = static_cast<size_t>(head_size_) * run.RowBytes(views_.y.storage, tile);
   if (total == 0) {
     FillZeroPoint(kind_, out_zero_point_, bytes, y);
-  } else if (s.with_output) {
+  } else if (layout.with_output) {
     Finish(run, tile, head, slot);
   }
   if (kind_ != OutputKind::kQuantS8) return;
@@ -229,19 +249,18 @@ void AttentionStep::Attend(const RunContext& run, const Scratch& s, int64_t inde
 }
 
 // Probabilities of a tile's queries over the keys of one of its sequences.
-void AttentionStep::Score(const RunContext& run, const Scratch& s, const TokenTile& tile, const Segment& segment,
-                          int32_t head, const Slot& slot) const {
+void AttentionStep::Score(const RunContext& run, const Layout& layout, const TokenTile& tile, const Segment& segment,
+                          const PackedHead& packed, int32_t head, const Slot& slot) const {
   const auto sequence = static_cast<size_t>(segment.sequence);
-  const size_t row = s.Row(sequence, head, heads_);
   Epilogue epilogue{};
   epilogue.kind = OutputKind::kInt32;
-  epilogue.acc_init = reinterpret_cast<const int32_t*>(run.scratch + s.init_at) + row;
+  epilogue.acc_init = packed.acc_init;
   if (bias_ == kNoInput && (run.kernels.extras & kTokenMaxEpilogue) != 0) {
     std::fill_n(slot.largest, tile.tokens, std::numeric_limits<int32_t>::min());
     epilogue.token_max = slot.largest;
   }
-  MultiplyDense(run.kernels, run.Tile(views_.q, tile, HeadRow(head)), tile.tokens, run.scratch + row * s.key_bytes,
-                head_size_ / 4, s.keys.rows(sequence), epilogue, nullptr, true, true, slot.scores);
+  MultiplyDense(run.kernels, run.Tile(views_.q, tile, HeadRow(head)), tile.tokens, packed.keys, head_size_ / 4,
+                packed.rows, epilogue, nullptr, true, true, slot.scores);
   SoftmaxArgs args{};
   args.scores = slot.scores;
   if (bias_ != kNoInput) {
@@ -250,8 +269,8 @@ void AttentionStep::Score(const RunContext& run, const Scratch& s, const TokenTi
     args.bias = slot.bias;
   }
   args.largest = epilogue.token_max;
-  args.keys = s.keys.keys(sequence);
-  args.key_quads = static_cast<int32_t>(CeilDiv(static_cast<size_t>(args.keys), 4));
+  args.keys = layout.keys.keys(sequence);
+  args.key_quads = packed.key_quads;
   args.tokens = tile.tokens;
   args.lane_begin = segment.lane;
   args.lane_end = segment.lane + segment.lanes;

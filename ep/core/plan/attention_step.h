@@ -1,6 +1,6 @@
 // Multi-head attention on quad tiles: scores and weighted sums are dense products whose rhs is packed from k and v.
 //
-//   phase 1, per (sequence, head): the visible keys of k and v become dense rhs
+//   phase 1, per (tile of keys, head): the visible keys of k and v become a part of a dense rhs
 //   phase 2, per (tile of queries, head): scores = k q^T, softmax, y = v^T e, all with queries in lanes
 //
 // A tile may hold queries of several sequences. Each takes its turn with all lanes, and those of the others get
@@ -25,22 +25,25 @@ class AttentionStep final : public Step {
 
   const char* Op() const override { return "attention"; }
   std::vector<StorageId> Touches() const override;
-  size_t ScratchBytes(const RunContext& run) const override;
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
   StepWork Work(const RunContext& run) const override;
 
   // Whether y may stand in a planar storage.
   static bool CanWritePlanar(const KernelTable& kernels);
 
  private:
-  struct Scratch;
+  struct Layout;
   struct Slot;
-  Scratch LayOut(const RunContext& run) const;
-  Slot SlotOf(const RunContext& run, const Scratch& scratch, size_t worker) const;
-  void PackSequence(const RunContext& run, const Scratch& scratch, size_t sequence, int32_t head) const;
-  void Attend(const RunContext& run, const Scratch& scratch, int64_t index, int32_t head, const Slot& slot) const;
-  void Score(const RunContext& run, const Scratch& scratch, const TokenTile& tile, const Segment& segment, int32_t head,
-             const Slot& slot) const;
+  struct PackedHead;
+  Layout LayOut(const RunContext& run) const;
+  Slot SlotOf(const Layout& layout, const TileTurn& turn) const;
+  PackedHead Packed(const Layout& layout, const TileTurn& turn, int32_t sequence, int32_t head) const;
+  void Pack(const RunContext& run, const Layout& layout, const TileTurn& turn, int32_t head) const;
+  void Pad(const Layout& layout, const KeyMap::Run& keys, const PackedHead& packed) const;
+  void Attend(const RunContext& run, const Layout& layout, const TileTurn& turn, int32_t head) const;
+  void Score(const RunContext& run, const Layout& layout, const TokenTile& tile, const Segment& segment,
+             const PackedHead& packed, int32_t head, const Slot& slot) const;
   Epilogue OutputEpilogue(const RunContext& run, const Slot& slot) const;
   void Finish(const RunContext& run, const TokenTile& tile, int32_t head, const Slot& slot) const;
 

@@ -10,7 +10,7 @@
 
 #include "core/plan/kernel_set.h"
 #include "core/plan/require.h"
-#include "core/team.h"
+#include "core/plan/schedule.h"
 
 namespace fastep {
 namespace {
@@ -20,6 +20,7 @@ constexpr int64_t kGroupTokens = 1024;
 // Of one thread, so that the values of a group and the weights of a layer stay in its second cache; reading weights
 // from the third one again costs less. Sequences of 128 go one by one: 3 % faster than by twos (2 MB of second cache).
 constexpr int64_t kThreadTokens = 192;
+constexpr size_t kMostWorkers = 64;
 // So that sums of probabilities times values stay in int32: 255 * 255 * kMaxLength < 2^31.
 constexpr int64_t kMaxLength = 32768;
 
@@ -33,6 +34,11 @@ std::vector<int64_t> Leading(const std::vector<int64_t>& shape) { return {shape.
 
 int64_t GroupTokens(size_t threads) {
   return threads == 0 ? kGroupTokens : std::min(kGroupTokens, kThreadTokens * static_cast<int64_t>(threads));
+}
+
+size_t Workers(const Parallel& parallel) {
+  const size_t threads = parallel.Threads() == 0 ? std::thread::hardware_concurrency() : parallel.Threads();
+  return std::clamp<size_t>(threads, 1, kMostWorkers);
 }
 
 size_t ElementBytes(ElementType type) { return type == ElementType::kF32 ? sizeof(float) : 1; }
@@ -177,20 +183,18 @@ void EncoderPlan::Run(const std::vector<PlanTensor>& inputs, const std::vector<v
   const int64_t first = record == nullptr ? RunApart(inputs, outputs, shape, parallel, arena) : 0;
   if (first == shape.sequences) return;
   const int64_t most = GroupTokens(parallel.Threads());
-  Team::Run(parallel, [&](Parallel& team) {
-    for (int64_t begin = first; begin < shape.sequences;) {
-      const int64_t end = shape.EndOfGroup(begin, most);
-      RunGroup(inputs, outputs, shape, begin, end, team, arena, record);
-      begin = end;
-    }
-  });
+  for (int64_t begin = first; begin < shape.sequences;) {
+    const int64_t end = shape.EndOfGroup(begin, most);
+    RunGroup(inputs, outputs, shape, begin, end, parallel, arena, record);
+    begin = end;
+  }
 }
 
 // While there are groups for all threads, each takes some through the plan on its own: they never wait for each other.
 // Returns the first sequence that is left, for all of them to share.
 int64_t EncoderPlan::RunApart(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs,
                               const Shape& shape, Parallel& parallel, Arena& arena) const {
-  const size_t threads = parallel.Threads() == 0 ? std::thread::hardware_concurrency() : parallel.Threads();
+  const size_t threads = Workers(parallel);
   if (threads < 2) return 0;
   const std::vector<int64_t> bounds = shape.GroupsOfThreads(threads, kThreadTokens);
   if (bounds.size() < 2) return 0;
@@ -222,29 +226,21 @@ void EncoderPlan::RunGroup(const std::vector<PlanTensor>& inputs, const std::vec
   for (const InputId mask : parts_.masks) {
     keys.emplace_back(tokens, shape.length, mask == kNoInput ? nullptr : &inputs[static_cast<size_t>(mask)]);
   }
-  const size_t storage_tokens = parts_.layout.Tokens(tokens.tiling(), kernels_.planar_row_bytes);
-  RunContext run{kernels_,     encoder_,           tokens,         keys,    inputs, outputs, parts_.layout,
-                 shape.length, parallel.Threads(), storage_tokens, nullptr, nullptr};
-  const size_t values = RoundUp(parts_.layout.token_bytes() * storage_tokens, kCacheLine);
-  size_t scratch = 0;
-  for (const auto& step : parts_.steps) scratch = std::max(scratch, step->ScratchBytes(run));
-  run.storages = arena.Reserve(values + scratch);
-  run.scratch = run.storages + values;
-  RunSteps(run, parallel, record);
+  RunContext run{kernels_,     encoder_,          tokens, keys, inputs, outputs, parts_.layout,
+                 shape.length, Workers(parallel), nullptr};
+  Schedule schedule(parts_.steps, run);
+  const size_t values = RoundUp(parts_.layout.Bytes(tokens.tiling(), kernels_.planar_row_bytes), kCacheLine);
+  run.storages = arena.Reserve(values + schedule.ScratchBytes());
+  schedule.Run(run.storages + values, parallel, record);
+  if (record != nullptr) CountWork(run, *record);
 }
 
-void EncoderPlan::RunSteps(const RunContext& run, Parallel& parallel, RunRecord* record) const {
-  if (record != nullptr) {
-    record->tokens += run.TokenCount();
-    record->lanes += run.tokens.tiling().padded_tokens();
-  }
+void EncoderPlan::CountWork(const RunContext& run, RunRecord& record) const {
+  record.tokens += run.TokenCount();
+  record.lanes += run.tokens.tiling().padded_tokens();
   for (size_t i = 0; i < parts_.steps.size(); ++i) {
-    const Step& step = *parts_.steps[i];
-    if (record == nullptr) {
-      step.Run(run, parallel);
-    } else {
-      record->Time(i, step.Work(run), [&] { step.Run(run, parallel); });
-    }
+    record.steps[i].calls += 1;
+    record.steps[i].work += parts_.steps[i]->Work(run);
   }
 }
 

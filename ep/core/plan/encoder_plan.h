@@ -64,7 +64,7 @@ class EncoderPlan {
                    Parallel& parallel, Arena& arena) const;
   void RunGroup(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, const Shape& shape,
                 int64_t begin, int64_t end, Parallel& parallel, Arena& arena, RunRecord* record) const;
-  void RunSteps(const RunContext& run, Parallel& parallel, RunRecord* record) const;
+  void CountWork(const RunContext& run, RunRecord& record) const;
   void ClearOutputs(const std::vector<void*>& outputs, const Shape& shape) const;
 
   std::vector<PlanInput> inputs_;

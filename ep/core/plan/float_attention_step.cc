@@ -1,7 +1,6 @@
 #include "core/plan/float_attention_step.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/plan/attention_parts.h"
 
@@ -11,15 +10,22 @@ namespace {
 // Scores of a chunk, at most: a part of the second cache.
 constexpr int32_t kScoreBytes = 128 * 1024;
 
+// The rest of the last block of keys: products of what stands there are not used, but take long if it is denormal.
+void ClearBehind(int32_t keys, int32_t rows, float* blocks) {
+  const int32_t at = keys % kKeyBlock;
+  if (at == 0) return;
+  float* row = blocks + static_cast<size_t>(keys / kKeyBlock) * static_cast<size_t>(rows * kKeyBlock);
+  for (int32_t i = 0; i < rows; ++i, row += kKeyBlock) std::fill(row + at, row + kKeyBlock, 0.0f);
+}
+
 }  // namespace
 
-// Blocks of keys, then of values, of all sequences and heads, then one slot per worker.
-struct FloatAttentionStep::Scratch {
+// Blocks of keys, then of values, of all sequences and heads, which tiles share, and a worker's slot.
+struct FloatAttentionStep::Layout {
   const KeyMap& keys;
   size_t row_bytes;  // of a packed key
-  size_t values_at, slots_at, slot_bytes;
+  size_t values_at, shared_bytes, slot_bytes;
   int32_t lanes;  // of the widest chunk
-  size_t tasks;
 
   // Bytes in front of the blocks of a sequence and head.
   size_t Blocks(size_t sequence, int32_t head, int32_t heads) const {
@@ -39,6 +45,7 @@ struct FloatAttentionStep::Slot {
 // steps.
 struct FloatAttentionStep::Chunk {
   const TokenTile& tile;
+  const uint8_t* shared;
   const Segment& segment;
   int32_t head;
   int32_t begin, lanes;  // in the tile
@@ -59,33 +66,36 @@ std::vector<StorageId> FloatAttentionStep::Touches() const {
   return {views_.q.storage, views_.k.storage, views_.v.storage, views_.y.storage};
 }
 
-FloatAttentionStep::Scratch FloatAttentionStep::LayOut(const RunContext& run) const {
+FloatAttentionStep::Layout FloatAttentionStep::LayOut(const RunContext& run) const {
   const KeyMap& keys = run.keys[views_.key_map];
   const int32_t rows = std::max(keys.most_rows(), kKeyBlock);
   const int32_t fitting = kScoreBytes / (rows * static_cast<int32_t>(sizeof(float))) / kTileTokenStep * kTileTokenStep;
-  Scratch s{keys, static_cast<size_t>(head_rows_) * sizeof(float), 0, 0, 0, 0, 0};
-  s.lanes = std::clamp(fitting, kTileTokenStep, std::min(kMaxChunkLanes, run.tokens.tiling()[0].tokens));
-  s.values_at = static_cast<size_t>(keys.all_rows() * heads_) * s.row_bytes;
-  s.slots_at = 2 * s.values_at;
+  Layout l{keys, static_cast<size_t>(head_rows_) * sizeof(float), 0, 0, 0, 0};
+  l.lanes = std::clamp(fitting, kTileTokenStep, std::min(kMaxChunkLanes, run.tokens.tiling()[0].tokens));
+  l.values_at = static_cast<size_t>(keys.all_rows() * heads_) * l.row_bytes;
+  l.shared_bytes = 2 * l.values_at;
   const int32_t scores = bias_ == kNoInput ? 1 : 2;
-  s.slot_bytes = static_cast<size_t>(rows * scores + head_rows_ + 1) * static_cast<size_t>(s.lanes) * sizeof(float);
-  s.tasks = static_cast<size_t>(run.tokens.tile_count() * heads_);
-  return s;
+  l.slot_bytes = static_cast<size_t>(rows * scores + head_rows_ + 1) * static_cast<size_t>(l.lanes) * sizeof(float);
+  return l;
 }
 
-size_t FloatAttentionStep::ScratchBytes(const RunContext& run) const {
-  const Scratch s = LayOut(run);
-  return s.slots_at + s.slot_bytes * Workers(run.threads, s.tasks);
+StepNeeds FloatAttentionStep::Needs(const RunContext& run) const {
+  const Layout layout = LayOut(run);
+  StepNeeds needs{{static_cast<size_t>(heads_), static_cast<size_t>(heads_)}};
+  needs.joins = true;
+  needs.shared_bytes = layout.shared_bytes;
+  needs.worker_bytes = layout.slot_bytes;
+  return needs;
 }
 
-FloatAttentionStep::Slot FloatAttentionStep::SlotOf(const RunContext& run, const Scratch& s, size_t worker) const {
-  auto* at = reinterpret_cast<float*>(run.scratch + s.slots_at + worker * s.slot_bytes);
+FloatAttentionStep::Slot FloatAttentionStep::SlotOf(const Layout& layout, const TileTurn& turn) const {
+  auto* at = reinterpret_cast<float*>(turn.scratch.worker);
   const auto take = [&](int32_t rows) {
     float* begin = at;
-    at += static_cast<size_t>(rows) * static_cast<size_t>(s.lanes);
+    at += static_cast<size_t>(rows) * static_cast<size_t>(layout.lanes);
     return begin;
   };
-  const int32_t rows = std::max(s.keys.most_rows(), kKeyBlock);
+  const int32_t rows = std::max(layout.keys.most_rows(), kKeyBlock);
   Slot slot;
   slot.scores = take(rows);
   slot.bias = take(bias_ == kNoInput ? 0 : rows);
@@ -94,19 +104,18 @@ FloatAttentionStep::Slot FloatAttentionStep::SlotOf(const RunContext& run, const
   return slot;
 }
 
-void FloatAttentionStep::Run(const RunContext& run, Parallel& parallel) const {
-  const Scratch s = LayOut(run);
-  const auto heads = static_cast<size_t>(heads_);
-  RunTasks(run, parallel, run.tokens.sequences().size() * heads,
-           [&](size_t task, size_t) { PackSequence(run, s, task / heads, static_cast<int32_t>(task % heads)); });
-  RunTasks(run, parallel, s.tasks, [&](size_t task, size_t worker) {
-    const auto index = static_cast<int64_t>(task / heads);
-    const TokenTile tile = run.tokens.tiling()[index];
-    const Slot slot = SlotOf(run, s, worker);
-    for (const Segment& segment : run.tokens.Segments(index)) {
-      AttendSegment(run, s, tile, segment, static_cast<int32_t>(task % heads), slot);
+void FloatAttentionStep::Run(const RunContext& run, TileTurn& turn) const {
+  const Layout layout = LayOut(run);
+  for (size_t task; turn.Next(task);) {
+    const auto head = static_cast<int32_t>(task);
+    if (turn.phase == 0) {
+      Pack(run, layout, turn, head);
+      continue;
     }
-  });
+    for (const Segment& segment : run.tokens.Segments(turn.tile.index)) {
+      AttendSegment(run, layout, turn, segment, head);
+    }
+  }
 }
 
 // In products of int8, of which a CPU does four in the time of one in float.
@@ -118,73 +127,64 @@ StepWork FloatAttentionStep::Work(const RunContext& run) const {
 }
 
 // Visible keys stand side by side, wherever they stood in the sequence: hidden ones cost nothing.
-void FloatAttentionStep::PackSequence(const RunContext& run, const Scratch& s, size_t sequence, int32_t head) const {
-  const size_t blocks = s.Blocks(sequence, head, heads_);
+void FloatAttentionStep::Pack(const RunContext& run, const Layout& layout, const TileTurn& turn, int32_t head) const {
   FloatKeyRun keys{};
+  keys.tokens = turn.tile.tokens;
   keys.features = head_size_;
   keys.rows = head_rows_;
-  keys.blocks = reinterpret_cast<float*>(run.scratch + blocks);
-  const auto values = reinterpret_cast<float*>(run.scratch + s.values_at + blocks);
-  const size_t block_bytes = s.row_bytes * kKeyBlock;
-  if (s.keys.keys(sequence) % kKeyBlock != 0) {
-    // Products of what stands there are not used, but take long if it is denormal.
-    const size_t last = static_cast<size_t>(s.keys.keys(sequence) / kKeyBlock) * block_bytes;
-    std::memset(run.scratch + blocks + last, 0, block_bytes);
-  }
-  for (const KeyMap::Run* visible = s.keys.begin(sequence); visible != s.keys.end(sequence); ++visible) {
-    int64_t token = run.tokens.sequences()[sequence].begin + visible->position;
-    for (const int64_t end = token + visible->count; token < end;) {
-      const TokenTile tile = run.tokens.tiling()[run.tokens.TileOf(token)];
-      keys.tokens = tile.tokens;
-      keys.lane = static_cast<int32_t>(token - tile.begin);
-      keys.count = static_cast<int32_t>(std::min<int64_t>(end - token, tile.tokens - keys.lane));
-      FloatKeyRun of_values = keys;
-      of_values.blocks = values;
-      keys.tile = reinterpret_cast<const float*>(run.Tile(views_.k, tile, head * head_size_));
-      of_values.tile = reinterpret_cast<const float*>(run.Tile(views_.v, tile, head * head_size_));
-      run.encoder.pack_float_keys(&keys);
-      run.encoder.pack_float_keys(&of_values);
-      keys.key += keys.count;
-      token += keys.count;
-    }
+  FloatKeyRun values = keys;
+  keys.tile = reinterpret_cast<const float*>(run.Tile(views_.k, turn.tile, head * head_size_));
+  values.tile = reinterpret_cast<const float*>(run.Tile(views_.v, turn.tile, head * head_size_));
+  for (const KeyMap::Run& visible : layout.keys.OfTile(turn.tile.index)) {
+    uint8_t* blocks = turn.scratch.shared + layout.Blocks(static_cast<size_t>(visible.sequence), head, heads_);
+    keys.blocks = reinterpret_cast<float*>(blocks);
+    values.blocks = reinterpret_cast<float*>(blocks + layout.values_at);
+    keys.lane = values.lane = visible.lane;
+    keys.count = values.count = visible.count;
+    keys.key = values.key = visible.key;
+    run.encoder.pack_float_keys(&keys);
+    run.encoder.pack_float_keys(&values);
+    if (layout.keys.IsLast(visible)) ClearBehind(visible.key + visible.count, head_rows_, keys.blocks);
   }
 }
 
-void FloatAttentionStep::AttendSegment(const RunContext& run, const Scratch& s, const TokenTile& tile,
-                                       const Segment& segment, int32_t head, const Slot& slot) const {
+void FloatAttentionStep::AttendSegment(const RunContext& run, const Layout& layout, const TileTurn& turn,
+                                       const Segment& segment, int32_t head) const {
+  const Slot slot = SlotOf(layout, turn);
   const int32_t end = static_cast<int32_t>(RoundUp(static_cast<size_t>(segment.lane + segment.lanes), kTileTokenStep));
   int32_t lanes = 0;
   for (int32_t begin = segment.lane / kTileTokenStep * kTileTokenStep; begin < end; begin += lanes) {
-    lanes = std::min(end - begin, s.lanes);
-    Attend(run, s, {tile, segment, head, begin, lanes}, slot);
+    lanes = std::min(end - begin, layout.lanes);
+    Attend(run, layout, {turn.tile, turn.scratch.shared, segment, head, begin, lanes}, slot);
   }
 }
 
-void FloatAttentionStep::Attend(const RunContext& run, const Scratch& s, const Chunk& chunk, const Slot& slot) const {
+void FloatAttentionStep::Attend(const RunContext& run, const Layout& layout, const Chunk& chunk,
+                                const Slot& slot) const {
   const auto sequence = static_cast<size_t>(chunk.segment.sequence);
   FloatProductArgs product{};
   product.lanes = product.lhs_stride = chunk.lanes;
   product.rows = head_rows_;
   product.features = head_size_;
-  product.keys = s.keys.keys(sequence);
+  product.keys = layout.keys.keys(sequence);
   if (product.keys == 0) {
     std::fill_n(slot.sums, head_rows_ * chunk.lanes, 0.0f);
     std::fill_n(slot.factor, chunk.lanes, 0.0f);
     return Finish(run, chunk, slot);
   }
-  const size_t blocks = s.Blocks(sequence, chunk.head, heads_);
+  const uint8_t* blocks = chunk.shared + layout.Blocks(sequence, chunk.head, heads_);
   FloatProductArgs scores = product;
   scores.lhs = reinterpret_cast<const float*>(run.Tile(views_.q, chunk.tile, chunk.head * head_size_)) + chunk.begin;
   scores.lhs_stride = chunk.tile.tokens;
-  scores.blocks = reinterpret_cast<const float*>(run.scratch + blocks);
+  scores.blocks = reinterpret_cast<const float*>(blocks);
   scores.out = slot.scores;
   run.encoder.float_scores(&scores);
-  if (bias_ != kNoInput) FillBias(run, s.keys, chunk, slot.bias);
+  if (bias_ != kNoInput) FillBias(run, layout.keys, chunk, slot.bias);
   const FloatSoftmaxArgs softmax{
       slot.scores, bias_ == kNoInput ? nullptr : slot.bias, product.keys, chunk.lanes, scale_, out_scale_, slot.factor};
   run.encoder.float_softmax(&softmax);
   product.lhs = slot.scores;
-  product.blocks = reinterpret_cast<const float*>(run.scratch + s.values_at + blocks);
+  product.blocks = reinterpret_cast<const float*>(blocks + layout.values_at);
   product.out = slot.sums;
   run.encoder.float_sums(&product);
   Finish(run, chunk, slot);

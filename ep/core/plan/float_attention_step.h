@@ -1,6 +1,6 @@
 // Multi-head attention on float tiles.
 //
-//   phase 1, per (sequence, head): the visible keys of k and v move into blocks
+//   phase 1, per (tile of keys, head): the visible keys of k and v move into blocks
 //   phase 2, per (tile of queries, head): for every sequence of the tile, and a chunk of its queries at a time so that
 //            scores stay in the nearest caches: scores = k q^T, softmax, y = v^T e, all with queries in lanes
 #pragma once
@@ -17,20 +17,20 @@ class FloatAttentionStep final : public Step {
 
   const char* Op() const override { return "attention"; }
   std::vector<StorageId> Touches() const override;
-  size_t ScratchBytes(const RunContext& run) const override;
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
   StepWork Work(const RunContext& run) const override;
 
  private:
-  struct Scratch;
+  struct Layout;
   struct Slot;
   struct Chunk;
-  Scratch LayOut(const RunContext& run) const;
-  Slot SlotOf(const RunContext& run, const Scratch& scratch, size_t worker) const;
-  void PackSequence(const RunContext& run, const Scratch& scratch, size_t sequence, int32_t head) const;
-  void AttendSegment(const RunContext& run, const Scratch& scratch, const TokenTile& tile, const Segment& segment,
-                     int32_t head, const Slot& slot) const;
-  void Attend(const RunContext& run, const Scratch& scratch, const Chunk& chunk, const Slot& slot) const;
+  Layout LayOut(const RunContext& run) const;
+  Slot SlotOf(const Layout& layout, const TileTurn& turn) const;
+  void Pack(const RunContext& run, const Layout& layout, const TileTurn& turn, int32_t head) const;
+  void AttendSegment(const RunContext& run, const Layout& layout, const TileTurn& turn, const Segment& segment,
+                     int32_t head) const;
+  void Attend(const RunContext& run, const Layout& layout, const Chunk& chunk, const Slot& slot) const;
   void FillBias(const RunContext& run, const KeyMap& keys, const Chunk& chunk, float* bias) const;
   void Finish(const RunContext& run, const Chunk& chunk, const Slot& slot) const;
 

@@ -14,19 +14,19 @@ class LinearStep final : public Step {
 
   const char* Op() const override { return "linear"; }
   std::vector<StorageId> Touches() const override;
-  size_t ScratchBytes(const RunContext& run) const override;
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
   StepWork Work(const RunContext& run) const override;
 
   const PackedLinears& linears() const { return linears_; }
 
  private:
-  struct Scratch;
-  Scratch LayOut(const RunContext& run) const;
-  void PrepareTile(const RunContext& run, const Scratch& scratch, int64_t index) const;
-  void Multiply(const RunContext& run, const Scratch& scratch, const TaskGrid::Task& task, size_t worker) const;
-  void AddToResidual(const RunContext& run, const TokenTile& tile, const uint8_t* lhs, Epilogue epilogue,
-                     const TaskGrid::Task& task, uint8_t* slot) const;
+  struct Layout;
+  Layout LayOut(const RunContext& run) const;
+  void PrepareTile(const RunContext& run, const Layout& layout, const TileTurn& turn) const;
+  void Multiply(const RunContext& run, const Layout& layout, const TileTurn& turn, const RowRanges::Range& rows) const;
+  void AddToResidual(const RunContext& run, const TileTurn& turn, const uint8_t* lhs, Epilogue epilogue,
+                     const RowRanges::Range& rows) const;
 
   PackedLinears linears_;
   View x_, y_;

@@ -17,23 +17,27 @@ AlignedVector<float> Padded(const float* values, int64_t count) {
 
 }  // namespace
 
-void CopyStep::Run(const RunContext& run, Parallel& parallel) const {
-  RunTasks(run, parallel, static_cast<size_t>(run.tokens.tile_count()), [&](size_t i, size_t) {
-    const TokenTile tile = run.tokens.tiling()[static_cast<int64_t>(i)];
-    std::memcpy(run.Tile(to_, tile), run.Tile(from_, tile),
-                run.layout[from_].token_bytes * static_cast<size_t>(tile.tokens));
-  });
+StepNeeds CopyStep::Needs(const RunContext&) const { return {{1}}; }
+
+void CopyStep::Run(const RunContext& run, TileTurn& turn) const {
+  for (size_t task; turn.Next(task);) {
+    std::memcpy(run.Tile(to_, turn.tile), run.Tile(from_, turn.tile),
+                run.layout[from_].token_bytes * static_cast<size_t>(turn.tile.tokens));
+  }
 }
 
-void SumStep::Run(const RunContext& run, Parallel& parallel) const {
-  const TaskGrid grid(run, features_, kNormRun, kMaxTaskRows);
-  RunTasks(run, parallel, grid.count(), [&](size_t i, size_t) {
-    const TaskGrid::Task task = grid[i];
-    const TokenTile tile = run.tokens.tiling()[task.tile];
-    run.encoder.layer_norm_stats(run.FloatTile(x_, tile, task.row_begin), run.FloatTile(z_, tile, task.row_begin),
-                                 task.row_end - task.row_begin, tile.tokens,
-                                 run.FloatTile(stats_, tile, task.row_begin / kNormRun * 2));
-  });
+StepNeeds SumStep::Needs(const RunContext& run) const {
+  return {{RowRanges(run, features_, kNormRun, kMaxTaskRows).count()}};
+}
+
+void SumStep::Run(const RunContext& run, TileTurn& turn) const {
+  const RowRanges ranges(run, features_, kNormRun, kMaxTaskRows);
+  for (size_t task; turn.Next(task);) {
+    const RowRanges::Range rows = ranges[task];
+    run.encoder.layer_norm_stats(run.FloatTile(x_, turn.tile, rows.begin), run.FloatTile(z_, turn.tile, rows.begin),
+                                 rows.end - rows.begin, turn.tile.tokens,
+                                 run.FloatTile(stats_, turn.tile, rows.begin / kNormRun * 2));
+  }
 }
 
 NormStep::NormStep(const NormSpec& spec, const NormViews& views)
@@ -56,23 +60,26 @@ std::vector<StorageId> NormStep::Touches() const {
   return all;
 }
 
-void NormStep::Run(const RunContext& run, Parallel& parallel) const {
-  const auto rows = static_cast<int32_t>(RoundUp(static_cast<size_t>(args_.features), 4));
-  const TaskGrid grid(run, rows, kNormRun, kMaxTaskRows);
-  RunTasks(run, parallel, grid.count(), [&](size_t i, size_t) {
-    const TaskGrid::Task task = grid[i];
-    const TokenTile tile = run.tokens.tiling()[task.tile];
-    LayerNormArgs args = args_;
-    args.z = run.FloatTile(views_.z, tile);
-    args.stats = run.FloatTile(views_.stats, tile);
-    args.tokens = tile.tokens;
-    args.row_begin = task.row_begin;
-    args.row_end = task.row_end;
-    args.y = views_.wants_float ? run.FloatTile(views_.z, tile) : nullptr;
-    args.q = views_.quantized == kNoStorage ? nullptr : run.Tile(views_.quantized, tile);
-    args.planar = views_.quantized != kNoStorage && run.IsPlanar(views_.quantized);
+RowRanges NormStep::Ranges(const RunContext& run) const {
+  return {run, static_cast<int32_t>(RoundUp(static_cast<size_t>(args_.features), 4)), kNormRun, kMaxTaskRows};
+}
+
+StepNeeds NormStep::Needs(const RunContext& run) const { return {{Ranges(run).count()}}; }
+
+void NormStep::Run(const RunContext& run, TileTurn& turn) const {
+  const RowRanges ranges = Ranges(run);
+  LayerNormArgs args = args_;
+  args.z = run.FloatTile(views_.z, turn.tile);
+  args.stats = run.FloatTile(views_.stats, turn.tile);
+  args.tokens = turn.tile.tokens;
+  args.y = views_.wants_float ? run.FloatTile(views_.z, turn.tile) : nullptr;
+  args.q = views_.quantized == kNoStorage ? nullptr : run.Tile(views_.quantized, turn.tile);
+  args.planar = views_.quantized != kNoStorage && run.IsPlanar(views_.quantized);
+  for (size_t task; turn.Next(task);) {
+    args.row_begin = ranges[task].begin;
+    args.row_end = ranges[task].end;
     run.encoder.layer_norm(&args);
-  });
+  }
 }
 
 EmbedStep::EmbedStep(const EmbedSpec& spec, StorageId z, StorageId stats)
@@ -111,8 +118,10 @@ void EmbedStep::CheckIds(const std::vector<PlanTensor>& inputs) const {
   }
 }
 
-size_t EmbedStep::ScratchBytes(const RunContext& run) const {
-  return tables_.size() * static_cast<size_t>(run.tokens.tiling().padded_tokens()) * sizeof(int32_t);
+StepNeeds EmbedStep::Needs(const RunContext& run) const {
+  StepNeeds needs{{1, RowRanges(run, features_, kNormRun, kMaxTaskRows).count()}};
+  needs.tile_bytes = tables_.size() * static_cast<size_t>(run.tokens.tiling()[0].tokens) * sizeof(int32_t);
+  return needs;
 }
 
 StepWork EmbedStep::Work(const RunContext& run) const {
@@ -124,45 +133,49 @@ StepWork EmbedStep::Work(const RunContext& run) const {
   return work;
 }
 
-// Which row of each table every lane of a tile reads: at scratch [tables][padded tokens].
-void EmbedStep::FindRows(const RunContext& run, int64_t index) const {
-  const TokenTile tile = run.tokens.tiling()[index];
-  const TokenMap::SegmentRange segments = run.tokens.Segments(index);
-  for (size_t i = 0; i < tables_.size(); ++i) {
-    const PlanTensor& ids = run.inputs[static_cast<size_t>(tables_[i].ids)];
-    int32_t* rows = reinterpret_cast<int32_t*>(run.scratch) + i * run.tokens.tiling().padded_tokens() + tile.begin;
-    std::fill(rows, rows + tile.tokens, -1);
-    for (const Segment& segment : segments) {
-      const Sequence& sequence = run.tokens.sequences()[segment.sequence];
-      const int64_t first = (ids.shape[0] == 1 ? 0 : sequence.row) + segment.position;
-      const int64_t* values = static_cast<const int64_t*>(ids.data) + first;
-      for (int32_t t = 0; t < segment.count; ++t) rows[segment.lane + t] = static_cast<int32_t>(values[t]);
+void EmbedStep::Run(const RunContext& run, TileTurn& turn) const {
+  const RowRanges ranges(run, features_, kNormRun, kMaxTaskRows);
+  for (size_t task; turn.Next(task);) {
+    if (turn.phase == 0) {
+      FindRows(run, turn);
+    } else {
+      Embed(run, turn, ranges[task]);
     }
   }
 }
 
-void EmbedStep::Run(const RunContext& run, Parallel& parallel) const {
-  for (int64_t i = 0; i < run.tokens.tile_count(); ++i) FindRows(run, i);
-  const TaskGrid grid(run, features_, kNormRun, kMaxTaskRows);
-  RunTasks(run, parallel, grid.count(), [&](size_t i, size_t) {
-    const TaskGrid::Task task = grid[i];
-    const TokenTile tile = run.tokens.tiling()[task.tile];
-    EmbedArgs args{};
-    args.table_count = static_cast<int32_t>(tables_.size());
-    for (size_t j = 0; j < tables_.size(); ++j) {
-      args.tables[j] = tables_[j].kernel;
-      args.tables[j].rows =
-          reinterpret_cast<const int32_t*>(run.scratch) + j * run.tokens.tiling().padded_tokens() + tile.begin;
+// Which row of each table every lane of a tile reads: [tables][tokens] of its scratch.
+void EmbedStep::FindRows(const RunContext& run, const TileTurn& turn) const {
+  auto* rows = reinterpret_cast<int32_t*>(turn.scratch.tile);
+  std::fill_n(rows, tables_.size() * static_cast<size_t>(turn.tile.tokens), -1);
+  for (const Table& table : tables_) {
+    const PlanTensor& ids = run.inputs[static_cast<size_t>(table.ids)];
+    for (const Segment& segment : run.tokens.Segments(turn.tile.index)) {
+      const Sequence& sequence = run.tokens.sequences()[static_cast<size_t>(segment.sequence)];
+      const int64_t first = (ids.shape[0] == 1 ? 0 : sequence.row) + segment.position;
+      const int64_t* values = static_cast<const int64_t*>(ids.data) + first;
+      for (int32_t t = 0; t < segment.count; ++t) rows[segment.lane + t] = static_cast<int32_t>(values[t]);
     }
-    args.features = features_;
-    args.tokens = tile.tokens;
-    args.row_begin = task.row_begin;
-    args.row_end = task.row_end;
-    args.z = run.FloatTile(z_, tile);
-    run.encoder.embed(&args);
-    run.encoder.layer_norm_stats(nullptr, run.FloatTile(z_, tile, task.row_begin), task.row_end - task.row_begin,
-                                 tile.tokens, run.FloatTile(stats_, tile, task.row_begin / kNormRun * 2));
-  });
+    rows += turn.tile.tokens;
+  }
+}
+
+void EmbedStep::Embed(const RunContext& run, const TileTurn& turn, const RowRanges::Range& rows) const {
+  EmbedArgs args{};
+  args.table_count = static_cast<int32_t>(tables_.size());
+  for (size_t i = 0; i < tables_.size(); ++i) {
+    args.tables[i] = tables_[i].kernel;
+    args.tables[i].rows =
+        reinterpret_cast<const int32_t*>(turn.scratch.tile) + i * static_cast<size_t>(turn.tile.tokens);
+  }
+  args.features = features_;
+  args.tokens = turn.tile.tokens;
+  args.row_begin = rows.begin;
+  args.row_end = rows.end;
+  args.z = run.FloatTile(z_, turn.tile);
+  run.encoder.embed(&args);
+  run.encoder.layer_norm_stats(nullptr, run.FloatTile(z_, turn.tile, rows.begin), rows.end - rows.begin,
+                               turn.tile.tokens, run.FloatTile(stats_, turn.tile, rows.begin / kNormRun * 2));
 }
 
 }  // namespace fastep

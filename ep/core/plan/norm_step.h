@@ -23,8 +23,8 @@ class CopyStep final : public Step {
   CopyStep(StorageId from, StorageId to) : from_(from), to_(to) {}
   const char* Op() const override { return "copy"; }
   std::vector<StorageId> Touches() const override { return {from_, to_}; }
-  size_t ScratchBytes(const RunContext&) const override { return 0; }
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
 
  private:
   StorageId from_, to_;
@@ -37,8 +37,8 @@ class SumStep final : public Step {
       : x_(x), z_(z), stats_(stats), features_(features) {}
   const char* Op() const override { return "sum"; }
   std::vector<StorageId> Touches() const override { return {x_, z_, stats_}; }
-  size_t ScratchBytes(const RunContext&) const override { return 0; }
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
 
  private:
   StorageId x_, z_, stats_;
@@ -50,10 +50,12 @@ class NormStep final : public Step {
   NormStep(const NormSpec& spec, const NormViews& views);
   const char* Op() const override { return "norm"; }
   std::vector<StorageId> Touches() const override;
-  size_t ScratchBytes(const RunContext&) const override { return 0; }
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
 
  private:
+  RowRanges Ranges(const RunContext& run) const;
+
   NormViews views_;
   LayerNormArgs args_{};  // all that does not depend on the tile
   AlignedVector<float> gamma_, beta_;
@@ -65,8 +67,8 @@ class EmbedStep final : public Step {
   EmbedStep(const EmbedSpec& spec, StorageId z, StorageId stats);
   const char* Op() const override { return "embed"; }
   std::vector<StorageId> Touches() const override { return {z_, stats_}; }
-  size_t ScratchBytes(const RunContext& run) const override;
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
   StepWork Work(const RunContext& run) const override;
 
   // Throws fastep::Error if an id of the batch is outside of its table. Before anything is computed.
@@ -79,7 +81,8 @@ class EmbedStep final : public Step {
     InputId ids;
     SharedArray<uint8_t> data;
   };
-  void FindRows(const RunContext& run, int64_t index) const;
+  void FindRows(const RunContext& run, const TileTurn& turn) const;
+  void Embed(const RunContext& run, const TileTurn& turn, const RowRanges::Range& rows) const;
 
   std::string name_;
   int32_t features_;

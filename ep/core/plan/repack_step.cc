@@ -20,17 +20,24 @@ void Store(uint8_t* words, int32_t i, uint32_t word) {
 
 }  // namespace
 
-void RepackStep::Run(const RunContext& run, Parallel& parallel) const {
-  const auto quads = static_cast<int32_t>(CeilDiv(static_cast<size_t>(y_.features), 4));
-  const TaskGrid grid(run, quads, 1, kMaxTaskQuads);
-  RunTasks(run, parallel, grid.count(), [&](size_t i, size_t) {
-    const TaskGrid::Task task = grid[i];
-    const TokenTile tile = run.tokens.tiling()[task.tile];
-    if (type_ == ElementType::kF32) return CopyRows(run, tile, task.row_begin * 4, task.row_end * 4);
-    for (int32_t quad = task.row_begin; quad < task.row_end; ++quad) {
-      RepackQuad(run.Tile(x_, tile), quad, tile.tokens, run.Tile(y_, tile, quad * 4));
+RowRanges RepackStep::Ranges(const RunContext& run) const {
+  return {run, static_cast<int32_t>(CeilDiv(static_cast<size_t>(y_.features), 4)), 1, kMaxTaskQuads};
+}
+
+StepNeeds RepackStep::Needs(const RunContext& run) const { return {{Ranges(run).count()}}; }
+
+void RepackStep::Run(const RunContext& run, TileTurn& turn) const {
+  const RowRanges ranges = Ranges(run);
+  for (size_t task; turn.Next(task);) {
+    const RowRanges::Range quads = ranges[task];
+    if (type_ == ElementType::kF32) {
+      CopyRows(run, turn.tile, quads.begin * 4, quads.end * 4);
+      continue;
     }
-  });
+    for (int32_t quad = quads.begin; quad < quads.end; ++quad) {
+      RepackQuad(run.Tile(x_, turn.tile), quad, turn.tile.tokens, run.Tile(y_, turn.tile, quad * 4));
+    }
+  }
 }
 
 void RepackStep::CopyRows(const RunContext& run, const TokenTile& tile, int32_t begin, int32_t end) const {

@@ -20,10 +20,11 @@ class RepackStep final : public Step {
 
   const char* Op() const override { return "repack"; }
   std::vector<StorageId> Touches() const override { return {x_.storage, y_.storage}; }
-  size_t ScratchBytes(const RunContext&) const override { return 0; }
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
 
  private:
+  RowRanges Ranges(const RunContext& run) const;  // of quads
   void CopyRows(const RunContext& run, const TokenTile& tile, int32_t begin, int32_t end) const;
   void RepackQuad(const uint8_t* x, int32_t quad, int32_t tokens, uint8_t* y) const;
 

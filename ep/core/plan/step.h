@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "core/kernel_table.h"
-#include "core/parallel.h"
 #include "core/plan/step_profile.h"
 #include "core/plan/storage.h"
 #include "core/plan/token_map.h"
@@ -31,11 +30,9 @@ struct RunContext {
   const std::vector<PlanTensor>& inputs;
   const std::vector<void*>& outputs;
   const StorageLayout& layout;
-  int64_t length;         // of the row-major sequences
-  size_t threads;         // 0: unknown
-  size_t storage_tokens;  // of StorageLayout::Tokens
+  int64_t length;  // of the row-major sequences
+  size_t workers;  // that take part
   uint8_t* storages;
-  uint8_t* scratch;  // of the running step
 
   // Computed, without those that fill up tiles.
   int64_t TokenCount() const {
@@ -52,10 +49,7 @@ struct RunContext {
   }
   // Row `row` of a tile of a storage.
   uint8_t* Tile(StorageId id, const TokenTile& tile, int32_t row = 0) const {
-    const StorageLayout::Entry& entry = layout[id];
-    const int64_t before = entry.planar ? tile.index * kernels.planar_row_bytes : tile.begin;
-    return storages + entry.offset * storage_tokens + static_cast<size_t>(before) * entry.token_bytes +
-           static_cast<size_t>(row) * RowBytes(id, tile);
+    return storages + layout.Offset(id, tile, kernels.planar_row_bytes) + static_cast<size_t>(row) * RowBytes(id, tile);
   }
   uint8_t* Tile(const View& view, const TokenTile& tile, int32_t row = 0) const {
     return Tile(view.storage, tile, view.row + row);
@@ -65,71 +59,85 @@ struct RunContext {
   }
 };
 
+// What a step asks of a run. Its work on a tile comes in phases of tasks that may run at the same time; a phase begins
+// when the one before it is done on the same tile.
+struct StepNeeds {
+  static constexpr int kPhases = 2;
+  size_t tasks[kPhases] = {0, 0};  // per tile; 0: there is no such phase
+  bool joins = false;              // the last phase begins when the one before it is done on every tile
+  // Scratch, each rounded up to cache lines.
+  size_t shared_bytes = 0;  // what a phase that joins reads of other tiles
+  size_t tile_bytes = 0;    // of a tile, from phase to phase
+  size_t worker_bytes = 0;  // of a worker, during a task
+};
+
+// One worker's part in one phase of a step on one tile.
+class TileTurn {
+ public:
+  // Tasks in as many shares as workers have the tile at home: each begins with its own, wherever it was in the phase
+  // before.
+  struct Tasks {
+    std::atomic<uint32_t>* next;  // claimed of each share
+    size_t count, shares;
+  };
+  struct Scratch {
+    uint8_t* shared;
+    uint8_t* tile;
+    uint8_t* worker;
+  };
+  TileTurn(int turn_phase, const TokenTile& turn_tile, const Scratch& turn_scratch, const Tasks& tasks, size_t share)
+      : phase(turn_phase), tile(turn_tile), scratch(turn_scratch), tasks_(tasks), share_(share) {}
+
+  // Claims a task. False: none is left.
+  bool Next(size_t& task) {
+    for (; tried_ < tasks_.shares; ++tried_, share_ = share_ + 1 == tasks_.shares ? 0 : share_ + 1) {
+      const size_t begin = tasks_.count * share_ / tasks_.shares, end = tasks_.count * (share_ + 1) / tasks_.shares;
+      task = begin + tasks_.next[share_].fetch_add(1, std::memory_order_relaxed);
+      if (task < end) return ++claimed_ > 0;
+    }
+    return false;
+  }
+  size_t claimed() const { return claimed_; }
+
+  const int phase;
+  const TokenTile tile;
+  const Scratch scratch;
+
+ private:
+  const Tasks tasks_;
+  size_t share_, tried_ = 0, claimed_ = 0;
+};
+
 class Step {
  public:
   virtual ~Step() = default;
   virtual const char* Op() const = 0;  // its kind, as profiles call it
   virtual std::vector<StorageId> Touches() const = 0;
-  virtual size_t ScratchBytes(const RunContext& run) const = 0;
-  virtual void Run(const RunContext& run, Parallel& parallel) const = 0;
+  virtual StepNeeds Needs(const RunContext& run) const = 0;
+  // Does the tasks that it can claim. Does not throw.
+  virtual void Run(const RunContext& run, TileTurn& turn) const = 0;
   // Of one Run; steps without weights and products have none.
   virtual StepWork Work(const RunContext& /*run*/) const { return {}; }
 };
 
-// Tasks of one phase: (tile x range of rows), neighbours share the tile. How finely rows are cut follows the number of
-// threads; no result depends on it.
-class TaskGrid {
+// The rows of a tile cut into ranges, one a task. How finely follows the number of workers; no result depends on it.
+class RowRanges {
  public:
-  struct Task {
-    int64_t tile;
-    int32_t row_begin, row_end;
+  struct Range {
+    int32_t begin, end;
   };
   // Ranges start at multiples of row_step and hold at most `most_rows`.
-  TaskGrid(const RunContext& run, int32_t rows, int32_t row_step, int32_t most_rows);
+  RowRanges(const RunContext& run, int32_t rows, int32_t row_step, int32_t most_rows);
 
-  size_t count() const { return static_cast<size_t>(tiles_ * ranges_); }
-  int32_t rows_per_task() const { return rows_per_task_; }
-  Task operator[](size_t i) const {
-    const auto range = static_cast<int32_t>(static_cast<int64_t>(i) % ranges_);
-    const int32_t begin = range * rows_per_task_;
-    return {static_cast<int64_t>(i) / ranges_, begin, std::min(rows_, begin + rows_per_task_)};
+  size_t count() const { return CeilDiv(static_cast<size_t>(rows_), static_cast<size_t>(rows_per_range_)); }
+  int32_t rows_per_range() const { return rows_per_range_; }
+  Range operator[](size_t i) const {
+    const int32_t begin = static_cast<int32_t>(i) * rows_per_range_;
+    return {begin, std::min(rows_, begin + rows_per_range_)};
   }
 
  private:
-  int64_t tiles_, ranges_;
-  int32_t rows_, rows_per_task_;
+  int32_t rows_, rows_per_range_;
 };
-
-// How many tasks of a phase are in work at the same time, at most: each has a block of scratch.
-size_t Workers(size_t threads, size_t tasks);
-
-// work(task, worker) for every task, by Workers(threads, tasks) workers: each has a share of neighbouring tasks,
-// claimed one by one, the same in every phase of as many tasks; who is done with its own helps with the others'. `work`
-// does not throw.
-template <class Work>
-void RunTasks(const RunContext& run, Parallel& parallel, size_t tasks, const Work& work) {
-  constexpr size_t kMostShares = 32;
-  struct alignas(kCacheLine) Share {
-    std::atomic<size_t> next;
-    size_t end;
-  };
-  struct Context {
-    const Work& work;
-    size_t count;
-    Share shares[kMostShares];
-  } context{work, std::min(Workers(run.threads, tasks), kMostShares), {}};
-  for (size_t i = 0; i < context.count; ++i) {
-    context.shares[i].next.store(tasks * i / context.count, std::memory_order_relaxed);
-    context.shares[i].end = tasks * (i + 1) / context.count;
-  }
-  const auto worker = [](void* opaque, size_t index) {
-    auto& c = *static_cast<Context*>(opaque);
-    for (size_t i = 0; i < c.count; ++i) {
-      Share& share = c.shares[(index + i) % c.count];
-      for (size_t task = share.next++; task < share.end; task = share.next++) c.work(task, index);
-    }
-  };
-  if (tasks > 0) parallel.For(Workers(run.threads, tasks), worker, &context);
-}
 
 }  // namespace fastep

@@ -46,8 +46,8 @@ inline int64_t NowNanoseconds() {
 // One Run of one plan: made by the caller with an entry per step, filled in by the plan, seen by nobody else.
 struct RunRecord {
   struct Entry {
-    int64_t nanoseconds = 0;
-    int64_t calls = 0;  // groups of sequences
+    int64_t nanoseconds = 0;  // of a plan: of its first worker
+    int64_t calls = 0;        // groups of sequences
     StepWork work;
   };
 

@@ -23,9 +23,9 @@ void StorageLayout::Touch(StorageId id, int32_t step) {
   entry.last = step;
 }
 
-size_t StorageLayout::Tokens(const Tiling& tiling, int32_t planar_row_bytes) const {
-  const int64_t planar = planar_count_ > 0 ? tiling.count() * planar_row_bytes : 0;
-  return static_cast<size_t>(std::max(tiling.padded_tokens(), planar));
+size_t StorageLayout::Bytes(const Tiling& tiling, int32_t planar_row_bytes) const {
+  const int64_t tokens = planar_count_ > 0 ? tiling.count() * planar_row_bytes : tiling.padded_tokens();
+  return static_cast<size_t>(tokens) * token_bytes_;
 }
 
 // Large ones first, each at the lowest place that is free for all of its life.

@@ -1,8 +1,8 @@
 // Where the values of a plan stand in its arena.
 //
 // Every storage takes the same number of bytes per packed token, so one layout, found when the plan is built, serves
-// every batch and length: a storage begins at offset * Tokens(...). Storages that are never needed at the same time
-// share memory.
+// every batch and length. A tile has one block of memory for all of its values, so that tiles may be at different
+// steps; storages of a tile that are never needed at the same time share memory.
 #pragma once
 
 #include <cstddef>
@@ -36,9 +36,14 @@ class StorageLayout {
   const Entry& operator[](StorageId id) const { return entries_[static_cast<size_t>(id)]; }
   size_t token_bytes() const { return token_bytes_; }  // of all of them
   size_t planar_count() const { return planar_count_; }
-  // What storages have room for: the padded tokens, or whole planar rows where a plan has any, which are
-  // `planar_row_bytes` long however narrow their tile is.
-  size_t Tokens(const Tiling& tiling, int32_t planar_row_bytes) const;
+  // Bytes of all tiles, and in front of a storage of one. Where a plan has planar rows, which are `planar_row_bytes`
+  // long however narrow their tile is, every block has room for them.
+  size_t Bytes(const Tiling& tiling, int32_t planar_row_bytes) const;
+  size_t Offset(StorageId id, const TokenTile& tile, int32_t planar_row_bytes) const {
+    const int64_t before = planar_count_ > 0 ? tile.index * planar_row_bytes : tile.begin;
+    const int64_t tokens = planar_count_ > 0 ? planar_row_bytes : tile.tokens;
+    return static_cast<size_t>(before) * token_bytes_ + static_cast<size_t>(tokens) * (*this)[id].offset;
+  }
 
  private:
   std::vector<Entry> entries_;

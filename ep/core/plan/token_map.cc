@@ -1,6 +1,7 @@
 #include "core/plan/token_map.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace fastep {
 namespace {
@@ -48,15 +49,6 @@ TokenMap::TokenMap(int64_t begin, int64_t end, int64_t length, const int64_t* co
   }
 }
 
-int64_t TokenMap::TileOf(int64_t packed_token) const {
-  const int64_t steps = tiling_.padded_tokens() / kTileTokenStep;
-  const int64_t narrow = steps / tiling_.count();  // steps of the tiles that come last
-  const int64_t wide_tiles = steps % tiling_.count();
-  const int64_t step = packed_token / kTileTokenStep;
-  const int64_t wide_steps = wide_tiles * (narrow + 1);
-  return step < wide_steps ? step / (narrow + 1) : wide_tiles + (step - wide_steps) / narrow;
-}
-
 // `sequence`: the first one that may reach into the tile; moved on to that of the next tile.
 void TokenMap::AppendSegments(const TokenTile& tile, size_t& sequence) {
   const int64_t tile_end = tile.begin + tile.tokens;
@@ -74,22 +66,34 @@ void TokenMap::AppendSegments(const TokenTile& tile, size_t& sequence) {
   }
 }
 
-KeyMap::KeyMap(const TokenMap& tokens, int64_t length, const PlanTensor* mask) : first_run_{0}, first_row_{0} {
-  for (const Sequence& s : tokens.sequences()) {
-    int32_t keys = 0;
-    bool open = false;
-    for (int64_t p = 0; p < s.count; ++p) {
-      const bool visible = mask == nullptr || Visible(*mask, s.index * length + p);
-      if (visible && !open) runs_.push_back({p, 0});
-      if (visible) {
-        ++runs_.back().count;
-        ++keys;
-      }
-      open = visible;
-    }
-    first_run_.push_back(runs_.size());
-    keys_.push_back(keys);
+KeyMap::KeyMap(const TokenMap& tokens, int64_t length, const PlanTensor* mask)
+    : first_run_(tokens.sequences().size() + 1, 0),
+      first_of_tile_{0},
+      keys_(tokens.sequences().size(), 0),
+      first_row_{0} {
+  for (int64_t tile = 0; tile < tokens.tile_count(); ++tile) {
+    for (const Segment& segment : tokens.Segments(tile)) AppendRuns(tokens, segment, length, mask);
+    first_of_tile_.push_back(runs_.size());
+  }
+  for (const Run& run : runs_) ++first_run_[static_cast<size_t>(run.sequence) + 1];
+  std::partial_sum(first_run_.begin(), first_run_.end(), first_run_.begin());
+  for (const int32_t keys : keys_) {
     first_row_.push_back(first_row_.back() + static_cast<int64_t>(RoundUp(static_cast<size_t>(keys), kRowStep)));
+  }
+}
+
+void KeyMap::AppendRuns(const TokenMap& tokens, const Segment& segment, int64_t length, const PlanTensor* mask) {
+  const int64_t first = tokens.sequences()[static_cast<size_t>(segment.sequence)].index * length + segment.position;
+  int32_t& keys = keys_[static_cast<size_t>(segment.sequence)];
+  bool open = false;
+  for (int32_t t = 0; t < segment.count; ++t) {
+    const bool visible = mask == nullptr || Visible(*mask, first + t);
+    if (visible && !open) runs_.push_back({segment.sequence, segment.lane + t, segment.position + t, 0, keys});
+    if (visible) {
+      ++runs_.back().count;
+      ++keys;
+    }
+    open = visible;
   }
 }
 

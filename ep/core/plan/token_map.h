@@ -41,7 +41,6 @@ class TokenMap {
   const std::vector<Sequence>& sequences() const { return sequences_; }
   const Tiling& tiling() const { return tiling_; }
   int64_t tile_count() const { return packed_ == 0 ? 0 : tiling_.count(); }
-  int64_t TileOf(int64_t packed_token) const;
 
   // The segments of a tile, in order of lanes.
   struct SegmentRange {
@@ -69,26 +68,43 @@ class TokenMap {
 // Which keys of each sequence are visible, and where they stand once packed.
 class KeyMap {
  public:
+  // Visible keys that stand side by side in a sequence and in a tile.
   struct Run {
-    int64_t position;
-    int64_t count;
+    int32_t sequence;  // index in TokenMap::sequences
+    int32_t lane;      // of the first one in its tile
+    int64_t position;  // in its sequence
+    int32_t count;
+    int32_t key;  // index of the first one among the packed keys of its sequence
+  };
+  struct RunRange {
+    const Run* first;
+    const Run* last;
+    const Run* begin() const { return first; }
+    const Run* end() const { return last; }
   };
   // mask [B, length] of any type, null: all computed tokens are visible.
   KeyMap(const TokenMap& tokens, int64_t length, const PlanTensor* mask);
 
-  // Runs of visible positions of the map's sequence s, ascending.
-  const Run* begin(size_t s) const { return runs_.data() + first_run_[s]; }
-  const Run* end(size_t s) const { return runs_.data() + first_run_[s + 1]; }
+  // In order of positions.
+  RunRange OfSequence(size_t s) const { return {runs_.data() + first_run_[s], runs_.data() + first_run_[s + 1]}; }
+  RunRange OfTile(int64_t tile) const {
+    const auto i = static_cast<size_t>(tile);
+    return {runs_.data() + first_of_tile_[i], runs_.data() + first_of_tile_[i + 1]};
+  }
   int32_t keys(size_t s) const { return keys_[s]; }
   // Rows of the packed keys of sequence s, a multiple of kRowStep, and those of all sequences before it.
   int32_t rows(size_t s) const { return static_cast<int32_t>(first_row_[s + 1] - first_row_[s]); }
   int64_t first_row(size_t s) const { return first_row_[s]; }
   int64_t all_rows() const { return first_row_.back(); }
   int32_t most_rows() const;
+  // True if no key of the sequence stands behind those of the run.
+  bool IsLast(const Run& run) const { return run.key + run.count == keys_[static_cast<size_t>(run.sequence)]; }
 
  private:
+  void AppendRuns(const TokenMap& tokens, const Segment& segment, int64_t length, const PlanTensor* mask);
+
   std::vector<Run> runs_;
-  std::vector<size_t> first_run_;
+  std::vector<size_t> first_run_, first_of_tile_;
   std::vector<int32_t> keys_;
   std::vector<int64_t> first_row_;
 };

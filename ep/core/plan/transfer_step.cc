@@ -28,61 +28,67 @@ size_t Bytes(ElementType type, int32_t features) {
   return static_cast<size_t>(features) * (type == ElementType::kF32 ? sizeof(float) : 1);
 }
 
-size_t RowsScratch(const RunContext& run, size_t row_bytes) {
-  const size_t tiles = static_cast<size_t>(run.tokens.tile_count());
-  const size_t tile_bytes = RoundUp(row_bytes * static_cast<size_t>(run.tokens.tiling()[0].tokens), kCacheLine);
-  return tile_bytes * Workers(run.threads, tiles);
+// One task; a worker needs rows of its own where those of the tensor are not consecutive.
+StepNeeds RowsOfTile(const RunContext& run, size_t row_bytes) {
+  StepNeeds needs{{1}};
+  needs.worker_bytes = row_bytes * static_cast<size_t>(run.tokens.tiling()[0].tokens);
+  return needs;
 }
 
 }  // namespace
 
 size_t ImportStep::RowBytes() const { return Bytes(type_, y_.features); }
-size_t ImportStep::ScratchBytes(const RunContext& run) const { return RowsScratch(run, RowBytes()); }
+StepNeeds ImportStep::Needs(const RunContext& run) const { return RowsOfTile(run, RowBytes()); }
 
-void ImportStep::Run(const RunContext& run, Parallel& parallel) const {
+void ImportStep::Run(const RunContext& run, TileTurn& turn) const {
+  for (size_t task; turn.Next(task);) ImportTile(run, turn);
+}
+
+void ImportStep::ImportTile(const RunContext& run, const TileTurn& turn) const {
   const auto* x = static_cast<const uint8_t*>(run.inputs[static_cast<size_t>(input_)].data);
   const size_t stride = RowBytes();
-  const size_t slot_bytes = RoundUp(stride * static_cast<size_t>(run.tokens.tiling()[0].tokens), kCacheLine);
-  RunTasks(run, parallel, static_cast<size_t>(run.tokens.tile_count()), [&](size_t i, size_t worker) {
-    const TokenTile tile = run.tokens.tiling()[static_cast<int64_t>(i)];
-    const TokenMap::SegmentRange segments = run.tokens.Segments(static_cast<int64_t>(i));
-    const auto source = [&](const Segment& s) {
-      return x + static_cast<size_t>(run.tokens.sequences()[s.sequence].row + s.position) * stride;
-    };
-    const uint8_t* rows = nullptr;
-    int32_t m = 0;
-    if (Consecutive(run, segments)) {
-      rows = source(*segments.begin());
-      m = LanesOf(segments);
-    } else {
-      uint8_t* gathered = run.scratch + worker * slot_bytes;
-      std::memset(gathered, 0, stride * static_cast<size_t>(tile.tokens));
-      for (const Segment& s : segments) {
-        std::memcpy(gathered + static_cast<size_t>(s.lane) * stride, source(s), static_cast<size_t>(s.count) * stride);
-      }
-      rows = gathered;
-      m = tile.tokens;
+  const TokenTile& tile = turn.tile;
+  const TokenMap::SegmentRange segments = run.tokens.Segments(tile.index);
+  const auto source = [&](const Segment& s) {
+    return x + static_cast<size_t>(run.tokens.sequences()[static_cast<size_t>(s.sequence)].row + s.position) * stride;
+  };
+  const uint8_t* rows = nullptr;
+  int32_t m = 0;
+  if (Consecutive(run, segments)) {
+    rows = source(*segments.begin());
+    m = LanesOf(segments);
+  } else {
+    uint8_t* gathered = turn.scratch.worker;
+    std::memset(gathered, 0, stride * static_cast<size_t>(tile.tokens));
+    for (const Segment& s : segments) {
+      std::memcpy(gathered + static_cast<size_t>(s.lane) * stride, source(s), static_cast<size_t>(s.count) * stride);
     }
-    if (type_ == ElementType::kF32) {
-      run.encoder.pack_f32(reinterpret_cast<const float*>(rows), stride, y_.features, m, tile.tokens,
-                           reinterpret_cast<float*>(run.Tile(y_, tile)));
-    } else {
-      const auto quads = static_cast<int32_t>(CeilDiv(static_cast<size_t>(y_.features), 4));
-      const auto pack = run.IsPlanar(y_.storage) ? run.kernels.pack_planar : run.kernels.pack_quad;
-      pack(rows, stride, m, y_.features, 0, quads, tile.tokens, type_ == ElementType::kS8 ? 0x80 : 0,
-           run.Tile(y_, tile));
-    }
-  });
+    rows = gathered;
+    m = tile.tokens;
+  }
+  if (type_ == ElementType::kF32) {
+    run.encoder.pack_f32(reinterpret_cast<const float*>(rows), stride, y_.features, m, tile.tokens,
+                         reinterpret_cast<float*>(run.Tile(y_, tile)));
+  } else {
+    const auto quads = static_cast<int32_t>(CeilDiv(static_cast<size_t>(y_.features), 4));
+    const auto pack = run.IsPlanar(y_.storage) ? run.kernels.pack_planar : run.kernels.pack_quad;
+    pack(rows, stride, m, y_.features, 0, quads, tile.tokens, type_ == ElementType::kS8 ? 0x80 : 0, run.Tile(y_, tile));
+  }
 }
 
 size_t ExportStep::RowBytes() const { return Bytes(type_, x_.features); }
-size_t ExportStep::ScratchBytes(const RunContext& run) const { return RowsScratch(run, RowBytes()); }
+StepNeeds ExportStep::Needs(const RunContext& run) const { return RowsOfTile(run, RowBytes()); }
 
-void ExportStep::ExportTile(const RunContext& run, int64_t index, uint8_t* gathered) const {
-  const TokenTile tile = run.tokens.tiling()[index];
+void ExportStep::Run(const RunContext& run, TileTurn& turn) const {
+  for (size_t task; turn.Next(task);) ExportTile(run, turn);
+}
+
+void ExportStep::ExportTile(const RunContext& run, const TileTurn& turn) const {
+  const TokenTile& tile = turn.tile;
+  uint8_t* gathered = turn.scratch.worker;
   const size_t stride = RowBytes();
   auto* y = static_cast<uint8_t*>(run.outputs[output_]);
-  const TokenMap::SegmentRange segments = run.tokens.Segments(index);
+  const TokenMap::SegmentRange segments = run.tokens.Segments(tile.index);
   const auto target = [&](const Segment& s) {
     return y + static_cast<size_t>(run.tokens.sequences()[s.sequence].row + s.position) * stride;
   };
@@ -104,13 +110,6 @@ void ExportStep::ExportTile(const RunContext& run, int64_t index, uint8_t* gathe
     if (direct) break;
     std::memcpy(target(s), gathered + static_cast<size_t>(s.lane) * stride, static_cast<size_t>(s.count) * stride);
   }
-}
-
-void ExportStep::Run(const RunContext& run, Parallel& parallel) const {
-  const size_t slot_bytes = RoundUp(RowBytes() * static_cast<size_t>(run.tokens.tiling()[0].tokens), kCacheLine);
-  RunTasks(run, parallel, static_cast<size_t>(run.tokens.tile_count()), [&](size_t i, size_t worker) {
-    ExportTile(run, static_cast<int64_t>(i), run.scratch + worker * slot_bytes);
-  });
 }
 
 }  // namespace fastep

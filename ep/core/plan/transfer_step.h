@@ -11,11 +11,12 @@ class ImportStep final : public Step {
   ImportStep(InputId input, ElementType type, View y) : input_(input), type_(type), y_(y) {}
   const char* Op() const override { return "import"; }
   std::vector<StorageId> Touches() const override { return {y_.storage}; }
-  size_t ScratchBytes(const RunContext& run) const override;
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
 
  private:
   size_t RowBytes() const;
+  void ImportTile(const RunContext& run, const TileTurn& turn) const;
 
   InputId input_;
   ElementType type_;
@@ -28,12 +29,12 @@ class ExportStep final : public Step {
   ExportStep(View x, ElementType type, size_t output) : x_(x), type_(type), output_(output) {}
   const char* Op() const override { return "export"; }
   std::vector<StorageId> Touches() const override { return {x_.storage}; }
-  size_t ScratchBytes(const RunContext& run) const override;
-  void Run(const RunContext& run, Parallel& parallel) const override;
+  StepNeeds Needs(const RunContext& run) const override;
+  void Run(const RunContext& run, TileTurn& turn) const override;
 
  private:
   size_t RowBytes() const;
-  void ExportTile(const RunContext& run, int64_t index, uint8_t* gathered) const;
+  void ExportTile(const RunContext& run, const TileTurn& turn) const;
 
   View x_;
   ElementType type_;
