@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from pyfastep.errors import FastEPError
+from pyfastep.demo.command import be_quiet_and_offline, open_console, run_app
 
 _LOG_WIDTH = 120
 
@@ -27,9 +23,7 @@ def run(
     threads: Annotated[int, typer.Option(min=1, help="Threads of each engine.")] = 1,
 ) -> None:
     """From a Hugging Face model to the speed table: prune, export, quantize, convert, run, compare."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_LOG_WIDTH)
+    console = open_console(_LOG_WIDTH)
     start = time.perf_counter()
     be_quiet_and_offline()
     from pyfastep.demo.report import print_results, write_results
@@ -50,19 +44,5 @@ def run(
     console.print(f"\n{time.perf_counter() - start:.0f} s; {files[0]}, {files[1]}", markup=False, highlight=False)
 
 
-def be_quiet_and_offline() -> None:
-    """The tools' progress bars and warnings would bury the demo's own; nothing is fetched."""
-    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TOKENIZERS_PARALLELISM="false")
-    warnings.simplefilter("ignore")
-
-
-def main() -> None:
-    """Runs the demo; an error of ours is one line and exit code 1."""
-    try:
-        app()
-    except FastEPError as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    run_app(app)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from pyfastep.demo.__main__ import be_quiet_and_offline
+from pyfastep.demo.command import be_quiet_and_offline, open_console, run_app
 from pyfastep.errors import FastEPError
 
 _LOG_WIDTH = 160
@@ -27,9 +26,7 @@ def run(
     results: Annotated[Path | None, typer.Option(help="Folder for figures.json and figures.md. [--output]")] = None,
 ) -> None:
     """Speed, threads, padding and accuracy of FastEP against stock ONNX Runtime, in turns in one process."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_LOG_WIDTH)
+    console = open_console(_LOG_WIDTH)
     start = time.perf_counter()
     be_quiet_and_offline()
     from pyfastep.bench.machine import describe_machine
@@ -55,13 +52,5 @@ def run(
     console.print(f"\n{machine}.\n{written[0]}, {written[1]}", markup=False, highlight=False)
 
 
-def main() -> None:
-    """Measures; an error of ours is one line and exit code 1."""
-    try:
-        app()
-    except FastEPError as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    run_app(app)
