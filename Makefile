@@ -71,9 +71,10 @@ build/runtime-%/.stamp: constraints.txt $(VENV)/.tools
 	touch $@
 
 # What is left out here stumbles over ONNX Runtime 1.23 itself, as the other side of a comparison: it aborts on a Transpose
-# without perm below per-channel Q/DQ (test_models_are_whole), has no MatMulInteger with a signed left operand
-# (test_operand_types), and its MatMulInteger returns garbage in the last rows of many shapes on CPUs with AMX, as that of
-# 1.24 does (the two files on attention, which run function bodies on shapes of that kind).
+# without perm below per-channel Q/DQ (test_models_are_whole, test_exact_product_of_what_runs_in_float), has no
+# MatMulInteger with a signed left operand (test_operand_types), and its MatMulInteger returns garbage in the last rows of
+# many shapes on CPUs with AMX, as that of 1.24 does (the two files on attention, which run function bodies on shapes of
+# that kind).
 test-floor: wheel $(FLOOR)/.stamp $(TOO_OLD)/.stamp
 	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q -c $(FLOOR)/constraints.txt \
 	  "$$(echo $(WHEEL_FOLDER)/*.whl)[profile,quantize]" hypothesis pytest pytest-xdist
@@ -81,6 +82,7 @@ test-floor: wheel $(FLOOR)/.stamp $(TOO_OLD)/.stamp
 	FASTEP_OLD_PYTHON=$(abspath $(TOO_OLD))/bin/python $(FLOOR)/bin/pytest -n 2 --dist loadfile \
 	  tests/ops tests/passes tests/pyfastep --ignore tests/pyfastep/compress --ignore tests/pyfastep/demo \
 	  --deselect tests/passes/test_pipeline.py::test_models_are_whole \
+	  --deselect tests/passes/test_fuse_qlinear.py::test_exact_product_of_what_runs_in_float \
 	  --deselect tests/ops/test_qattention_contract.py::test_operand_types \
 	  --ignore tests/passes/test_fuse_attention.py --ignore tests/passes/test_pipeline_encoder.py
 
