@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pyfastep.cli.step_bar import step_bar
 
 if TYPE_CHECKING:
     from pyfastep.compress.report import CompressReport
@@ -32,21 +33,9 @@ def compress(
     if recipe is None:
         raise typer.BadParameter("give a recipe, or --list")
     loaded = load_recipe(recipe, changes or ())
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("start", total=1.0)
-        current = ""
+    from pyfastep.compress.pipeline import compress as run
 
-        def show(step: str, share: float, what: str) -> None:
-            nonlocal current
-            if step != current and not console.is_terminal:  # a log shows no bar
-                console.print(f"{step}: {what}", markup=False, highlight=False)
-            current = step
-            bar.update(task, completed=share, description=f"{step}: {what}")
-
-        from pyfastep.compress.pipeline import compress as run
-
+    with step_bar() as show:
         report = run(loaded, output or Path(loaded.name), fresh=not resume, progress=show)
     _print(report)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pyfastep.cli.step_bar import step_bar
 
 if TYPE_CHECKING:
     from pyfastep.compress.study.plan import Run
@@ -41,24 +42,20 @@ def study(
     if study is None:
         raise typer.BadParameter("give a study, or --list")
     loaded = load_study(study)
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("start", total=1.0)
-        current = ""
+    from pyfastep.compress.study.runner import run_study
 
-        def show(run: Run, step: str, share: float, what: str) -> None:
-            nonlocal current
-            place = f"{run.cell}, seed {run.seed}: {step}"
-            if place != current and not console.is_terminal:  # a log shows no bar
-                console.print(f"{place}: {what}", markup=False, highlight=False)
-            current = place
-            bar.update(task, completed=share, description=f"{place}: {what}")
+    with step_bar() as show:
 
-        from pyfastep.compress.study.runner import run_study
+        def progress(run: Run, step: str, share: float, what: str) -> None:
+            show(f"{run.cell}, seed {run.seed}: {step}", share, what)
 
         found = run_study(
-            loaded, output or Path(loaded.name), only=only or (), report_only=report, fresh=not resume, progress=show
+            loaded,
+            output or Path(loaded.name),
+            only=only or (),
+            report_only=report,
+            fresh=not resume,
+            progress=progress,
         )
     _print(found)
     if found.failures:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Batch", "Calibrator", "Moments", "Stage", "find_stages"]
+__all__ = ["Batch", "Calibrator", "Call", "Moments", "Stage", "find_stages", "recorded_calls"]
 
 Batch = Mapping[str, torch.Tensor]
 _Inputs = tuple[Sequence[Any], Mapping[str, Any]]
@@ -58,7 +58,7 @@ class Moments:
 def find_stages(model: nn.Module, names: Sequence[str], batch: Batch) -> list[Stage]:
     """The stages of the named Linears, in the order in which ``model`` computes them for ``batch``."""
     norms = [name for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)]
-    with _recorded(model, [*names, *norms]) as calls:
+    with recorded_calls(model, [*names, *norms]) as calls:
         _run(model, (), _on(next(model.parameters()).device, batch))
     stages: list[Stage] = []
     before: torch.Tensor | None = None
@@ -113,7 +113,9 @@ class Calibrator:
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
+    """One call of a module that was recorded: its name, first input and output."""
+
     name: str
     inputs: torch.Tensor
     outputs: torch.Tensor
@@ -123,9 +125,9 @@ class _SeenAllError(Exception):
     """Everything that was to be recorded was: the rest of the model need not run."""
 
 
-def _calls(model: nn.Module, stage: Stage, given: _Inputs) -> dict[str, _Call]:
+def _calls(model: nn.Module, stage: Stage, given: _Inputs) -> dict[str, Call]:
     names = [*stage.linears, stage.norm] if stage.norm else list(stage.linears)
-    with _recorded(model, names, stop=True) as calls:
+    with recorded_calls(model, names, stop=True) as calls:
         _run(model.get_submodule(stage.layer), *given)
     return {call.name: call for call in calls}
 
@@ -156,13 +158,13 @@ def _layer_of(model: nn.Module, name: str) -> str:
 
 
 @contextmanager
-def _recorded(model: nn.Module, names: Sequence[str], stop: bool = False) -> Iterator[list[_Call]]:
+def recorded_calls(model: nn.Module, names: Sequence[str], stop: bool = False) -> Iterator[list[Call]]:
     """Lists the calls of the named modules; with ``stop`` the model stops as soon as each was called."""
-    calls: list[_Call] = []
+    calls: list[Call] = []
 
     def watch(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, outputs: torch.Tensor) -> None:
-            calls.append(_Call(name, inputs[0], outputs))
+            calls.append(Call(name, inputs[0], outputs))
             if stop and len(calls) == len(names):
                 raise _SeenAllError
 

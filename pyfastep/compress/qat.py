@@ -10,14 +10,14 @@ Quantization", arXiv:1902.08153.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
 
+from pyfastep.compress.calibration import recorded_calls
 from pyfastep.errors import FastEPError
 
 __all__ = [
@@ -187,33 +187,16 @@ def load_ranges(folder: Path) -> dict[str, tuple[float, float]]:
 
 def _sources(model: nn.Module, names: Sequence[str], batch: Batch) -> dict[str, int]:
     """Which Linears read the same tensor: a number per tensor, in the order of computation."""
-    tensors: list[torch.Tensor] = []  # kept alive, so that no two share an address
-    found: dict[str, int] = {}
-
-    def watch(name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(module: nn.Module, inputs: Any) -> None:
-            for number, tensor in enumerate(tensors):
-                if tensor is inputs[0]:
-                    found[name] = number
-                    return
-            found[name] = len(tensors)
-            tensors.append(inputs[0])
-
-        return hook
-
-    with _hooked(model, names, watch):
+    with recorded_calls(model, names) as calls:
         _run(model, [batch])
+    tensors: list[torch.Tensor] = []
+    found: dict[str, int] = {}
+    for call in calls:
+        number = next((i for i, tensor in enumerate(tensors) if tensor is call.inputs), len(tensors))
+        if number == len(tensors):
+            tensors.append(call.inputs)
+        found[call.name] = number
     return found
-
-
-@contextmanager
-def _hooked(model: nn.Module, names: Sequence[str], make: Callable[[str], Any]) -> Iterator[None]:
-    handles = [model.get_submodule(name).register_forward_pre_hook(make(name)) for name in names]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _run(model: nn.Module, batches: Sequence[Batch]) -> None:

@@ -20,7 +20,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["from_tables", "load_recipe", "read_toml", "ready_recipes", "recipe_from_tables", "recipe_tables"]
+__all__ = [
+    "file_or_ready",
+    "from_tables",
+    "load_recipe",
+    "read_toml",
+    "ready_recipes",
+    "recipe_from_tables",
+    "recipe_tables",
+]
 
 _T = TypeVar("_T")
 _UNIONS = (typing.Union, types.UnionType)
@@ -44,17 +52,25 @@ def load_recipe(recipe: str | os.PathLike[str], changes: Iterable[str] = ()) -> 
         FastEPError: Not there, not TOML, a key unknown or missing, a value of the wrong type or out of range: names
             the file, the key, what was expected and what was found.
     """
-    path = Path(recipe)
-    if not path.is_file():
-        ready = ready_recipes()
-        if str(recipe) not in ready:
-            raise FastEPError("no such recipe file", node=str(recipe), remedy=f"ready ones are {', '.join(ready)}")
-        path = ready[str(recipe)]
+    path = file_or_ready(recipe, "recipe", ready_recipes())
     tables = read_toml(path)
     for change in changes:
         _apply(tables, change)
     loaded = recipe_from_tables(tables, where=str(path))
     return _with_absolute_paths(loaded, path.parent)
+
+
+def file_or_ready(name: str | os.PathLike[str], what: str, ready: Mapping[str, Path]) -> Path:
+    """The file ``name``, or the ready one of that name.
+
+    Raises:
+        FastEPError: There is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    if str(name) not in ready:
+        raise FastEPError(f"no such {what} file", node=str(name), remedy=f"ready ones are {', '.join(ready)}")
+    return ready[str(name)]
 
 
 def read_toml(path: Path) -> dict[str, Any]:

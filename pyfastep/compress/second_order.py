@@ -22,7 +22,7 @@ from torch import nn
 from pyfastep.compress.calibration import Batch, Calibrator, Moments, find_stages
 from pyfastep.compress.gradual import BlockPruner
 from pyfastep.compress.layer_solver import LayerSolver
-from pyfastep.compress.masks import expand_mask, keep_global, keep_per_layer
+from pyfastep.compress.masks import block_scores, expand_mask, keep_global, keep_per_layer
 from pyfastep.compress.recipe import PruneSettings
 from pyfastep.compress.sparsity import PruneReport
 
@@ -87,8 +87,6 @@ def _shares(pruner: BlockPruner) -> dict[str, float]:
     settings = pruner.settings
     if settings.scope == "layer":
         return pruner.shares
-    from pyfastep.compress.masks import block_scores
-
     scores = {
         name: block_scores(linear.weight, pruner.pattern.block) / linear.weight.std().clamp(min=1e-12)
         for name, linear in pruner.layers.items()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pyfastep.compress.recipe import Checked, Recipe, number
-from pyfastep.compress.recipe_file import from_tables, load_recipe, read_toml
+from pyfastep.compress.recipe_file import file_or_ready, from_tables, load_recipe, read_toml
 from pyfastep.errors import FastEPError
 
 __all__ = ["Cell", "Ordering", "Run", "Study", "load_study", "ready_studies"]
@@ -166,12 +166,7 @@ def load_study(study: str | os.PathLike[str]) -> Study:
         FastEPError: Not there, not TOML, a key unknown or missing, a value of the wrong type or out of range, or a
             recipe that cannot be run: names the file or the cell, the key, what was expected and what was found.
     """
-    path = Path(study)
-    if not path.is_file():
-        ready = ready_studies()
-        if str(study) not in ready:
-            raise FastEPError("no such study file", node=str(study), remedy=f"ready ones are {', '.join(ready)}")
-        path = ready[str(study)]
+    path = file_or_ready(study, "study", ready_studies())
     tables = {"folder": str(path.parent.resolve()), **read_toml(path)}
     loaded: Study = from_tables(Study, tables, str(path))
     loaded.runs()
