@@ -13,6 +13,8 @@ from pyfastep.cli.step_bar import step_bar
 if TYPE_CHECKING:
     from pyfastep.compress.report import CompressReport
 
+_LEAST_WIDTH = 80  # a narrower terminal wraps lines rather than losing figures
+
 _Recipe = Annotated[str | None, typer.Argument(help="A TOML file, or the name of a ready recipe.")]
 _Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results. (default: its name)")]
 _Fresh = Annotated[bool, typer.Option("--resume/--fresh", help="Go on where an earlier run stopped, or begin anew.")]
@@ -41,14 +43,8 @@ def compress(
 
 
 def _print(report: CompressReport) -> None:
-    from rich.table import Table
-
     console = Console(soft_wrap=True, highlight=False)
-    names = list(dict.fromkeys(name for row in report.figures.values() for name in row))
-    table = Table("form", *(name.replace("_", " ") for name in names))
-    for form, row in report.figures.items():
-        table.add_row(form, *(f"{row[name]:.4g}" for name in names))
-    console.print(table)
+    _print_figures(report.figures)
     for measured in report.bench.get("measurements", []):
         if measured["median_ms"] is not None:
             shape = f"{measured['batch']} x {measured['length']}"
@@ -57,3 +53,18 @@ def _print(report: CompressReport) -> None:
         console.print(f"zeros: {report.sparsity['report']['sparsity']:.2%}, pattern {report.sparsity['pattern']}")
     console.print(f"model: {report.model}", markup=False)
     console.print(f"report: {report.output / 'report.md'}", markup=False)
+
+
+def _print_figures(figures: dict[str, dict[str, float]]) -> None:
+    """A row per figure and a column per form: forms are few, their names wrap."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
+    table.add_column(no_wrap=True)
+    for form in figures:
+        table.add_column(form, justify="right")
+    for name in dict.fromkeys(name for row in figures.values() for name in row):
+        values = (row.get(name) for row in figures.values())
+        table.add_row(name.replace("_", " "), *("-" if value is None else f"{value:.4g}" for value in values))
+    Console(highlight=False, width=max(Console().width, _LEAST_WIDTH)).print(table)
