@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Batch", "Calibrator", "Call", "Moments", "Stage", "find_stages", "recorded_calls"]
+from pyfastep.compress.batch import Batch, on_device_of
 
-Batch = Mapping[str, torch.Tensor]
+__all__ = ["Calibrator", "Call", "Moments", "Stage", "find_stages", "recorded_calls"]
+
 _Inputs = tuple[Sequence[Any], Mapping[str, Any]]
 """Arguments of a call, by position and by name."""
 
@@ -59,7 +60,7 @@ def find_stages(model: nn.Module, names: Sequence[str], batch: Batch) -> list[St
     """The stages of the named Linears, in the order in which ``model`` computes them for ``batch``."""
     norms = [name for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)]
     with recorded_calls(model, [*names, *norms]) as calls:
-        _run(model, (), _on(next(model.parameters()).device, batch))
+        _run(model, (), on_device_of(model, batch))
     stages: list[Stage] = []
     before: torch.Tensor | None = None
     for call, after in zip(calls, [*calls[1:], None], strict=True):
@@ -85,7 +86,7 @@ class Calibrator:
 
     def __init__(self, model: nn.Module, dense: nn.Module, batches: Sequence[Batch]) -> None:
         self._models = (model, dense)
-        self._batches = [_on(next(model.parameters()).device, batch) for batch in batches]
+        self._batches = [on_device_of(model, batch) for batch in batches]
         self._layer = ""
         self._inputs: list[list[_Inputs]] = [[((), batch)] * 2 for batch in self._batches]
 
@@ -184,10 +185,6 @@ def _run(module: nn.Module, args: Sequence[Any], named: Mapping[str, Any]) -> No
             module(*args, **named)
         except _SeenAllError:
             return
-
-
-def _on(device: torch.device, batch: Batch) -> dict[str, torch.Tensor]:
-    return {name: value.to(device) for name, value in batch.items()}
 
 
 def _rows(values: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

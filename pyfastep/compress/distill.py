@@ -6,13 +6,13 @@ Logits: Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv:150
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
+from pyfastep.compress.batch import Batch, on_device_of
 from pyfastep.compress.recipe import DistillSettings
 from pyfastep.errors import FastEPError
 
@@ -26,7 +26,6 @@ TEACHER = "teacher_"
 _CACHE_BATCH = 32
 _LEAST_DEVIATION = 0.1
 _EPSILON = 1e-6
-Batch = Mapping[str, torch.Tensor]
 
 
 def logit_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -174,7 +173,6 @@ def add_teacher_columns(
         ``features`` with columns ``teacher_<output>``: logits ``[tokens]`` or ``[classes]``, ``teacher_embedding``.
     """
     embeds = bool(distiller.settings.embedding or distiller.settings.embedding_mse)
-    device = next(teacher.parameters()).device
     teacher.train(False)
     accepted = teacher.forward.__code__.co_varnames
 
@@ -183,7 +181,7 @@ def add_teacher_columns(
         samples = [
             dict(zip(names, values, strict=True)) for values in zip(*(rows[name] for name in names), strict=True)
         ]
-        batch = {name: value.to(device) for name, value in collate(samples).items()}
+        batch = on_device_of(teacher, collate(samples))
         with torch.inference_mode():
             outputs = teacher(**{name: value for name, value in batch.items() if name in accepted})
         added = {TEACHER + name: _cut(name, outputs[name], rows["input_ids"]) for name in distiller.logits}

@@ -13,11 +13,13 @@ residual: the residual reads the same tensor. Zero weights stay zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+
+from pyfastep.compress.batch import Batch, on_device_of
 
 __all__ = ["equalize_attention"]
 
@@ -28,7 +30,6 @@ _FORMS = (
     ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"),
     ("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"),
 )
-Batch = Mapping[str, torch.Tensor]
 
 
 def equalize_attention(model: nn.Module, batches: Sequence[Batch]) -> int:
@@ -83,10 +84,9 @@ def _peaks(model: nn.Module, linears: Sequence[nn.Linear], batches: Sequence[Bat
     handles = [linear.register_forward_hook(hook) for linear in linears]
     training = model.training
     model.train(False)
-    device = next(model.parameters()).device
     with torch.no_grad():
         for batch in batches:
-            model(**{name: value.to(device) for name, value in batch.items()})
+            model(**on_device_of(model, batch))
     model.train(training)
     for handle in handles:
         handle.remove()

@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from pyfastep.compress.batch import Batch, on_device_of
 from pyfastep.compress.calibration import recorded_calls
 from pyfastep.errors import FastEPError
 
@@ -36,8 +37,6 @@ _WEIGHT_LEVELS = 127
 _LEAST_RANGE = 1e-6
 _QUANTIZERS = "input_quantizers"
 RANGES_FILE = "ranges.json"
-
-Batch = Mapping[str, torch.Tensor]
 
 
 def _round(x: torch.Tensor) -> torch.Tensor:
@@ -200,9 +199,9 @@ def _sources(model: nn.Module, names: Sequence[str], batch: Batch) -> dict[str, 
 
 
 def _run(model: nn.Module, batches: Sequence[Batch]) -> None:
-    training, device = model.training, next(model.parameters()).device
+    training = model.training
     model.train(False)
     with torch.no_grad():
         for batch in batches:
-            model(**{name: value.to(device) for name, value in batch.items()})
+            model(**on_device_of(model, batch))
     model.train(training)

@@ -19,7 +19,8 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from pyfastep.compress.calibration import Batch, Calibrator, Moments, find_stages
+from pyfastep.compress.batch import Batch
+from pyfastep.compress.calibration import Calibrator, Moments, find_stages
 from pyfastep.compress.gradual import BlockPruner
 from pyfastep.compress.layer_solver import LayerSolver
 from pyfastep.compress.masks import block_scores, expand_mask, keep_global, keep_per_layer
