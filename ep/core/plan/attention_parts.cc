@@ -14,6 +14,14 @@ StepWork AttentionWork(const RunContext& run, const KeyMap& keys, int64_t featur
   return work;
 }
 
+StepNeeds AttentionNeeds(int32_t heads, size_t shared_bytes, size_t worker_bytes) {
+  StepNeeds needs{{static_cast<size_t>(heads), static_cast<size_t>(heads)}};
+  needs.joins = true;
+  needs.shared_bytes = shared_bytes;
+  needs.worker_bytes = worker_bytes;
+  return needs;
+}
+
 AttentionBias::AttentionBias(const RunContext& run, InputId bias, const KeyMap& keys, size_t sequence, int32_t head)
     : keys_(keys), sequence_(sequence) {
   const PlanTensor& tensor = run.inputs[static_cast<size_t>(bias)];

@@ -10,6 +10,9 @@ constexpr double kLog2E = 1.4426950408889634;
 // Scores and weighted sums. Hidden keys count as zeros of a dense product.
 StepWork AttentionWork(const RunContext& run, const KeyMap& keys, int64_t features);
 
+// Keys are packed by tile and head, then queries attended to by tile and head; every head reads the keys of all tiles.
+StepNeeds AttentionNeeds(int32_t heads, size_t shared_bytes, size_t worker_bytes);
+
 // What is added to the scores of one sequence and head: a part of bias [B, heads, S, S], where any of the sizes may
 // be 1.
 class AttentionBias {

@@ -118,11 +118,7 @@ AttentionStep::Layout AttentionStep::LayOut(const RunContext& run) const {
 
 StepNeeds AttentionStep::Needs(const RunContext& run) const {
   const Layout layout = LayOut(run);
-  StepNeeds needs{{static_cast<size_t>(heads_), static_cast<size_t>(heads_)}};
-  needs.joins = true;
-  needs.shared_bytes = layout.shared_bytes;
-  needs.worker_bytes = layout.slot_bytes;
-  return needs;
+  return AttentionNeeds(heads_, layout.shared_bytes, layout.slot_bytes);
 }
 
 AttentionStep::Slot AttentionStep::SlotOf(const Layout& layout, const TileTurn& turn) const {

@@ -81,11 +81,7 @@ FloatAttentionStep::Layout FloatAttentionStep::LayOut(const RunContext& run) con
 
 StepNeeds FloatAttentionStep::Needs(const RunContext& run) const {
   const Layout layout = LayOut(run);
-  StepNeeds needs{{static_cast<size_t>(heads_), static_cast<size_t>(heads_)}};
-  needs.joins = true;
-  needs.shared_bytes = layout.shared_bytes;
-  needs.worker_bytes = layout.slot_bytes;
-  return needs;
+  return AttentionNeeds(heads_, layout.shared_bytes, layout.slot_bytes);
 }
 
 FloatAttentionStep::Slot FloatAttentionStep::SlotOf(const Layout& layout, const TileTurn& turn) const {
