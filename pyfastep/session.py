@@ -25,6 +25,7 @@ _RUNTIME_KEYWORDS = ("disabled_optimizers", "enable_fallback", "read_config_from
 _LISTED_SINCE = (1, 25)  # plugin providers are found by name in `providers`
 _RECORDED_SINCE = (1, 24)  # get_provider_graph_assignment_info
 _RECORD_KEY = "session.record_ep_graph_assignment_info"
+_REFUSED = "set the option strict to 0"  # what the error of a strict session says
 
 # Session options that FastEP was added to: adding it twice is an error in ONNX Runtime.
 _prepared: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -45,8 +46,8 @@ def InferenceSession(  # noqa: N802 - stands in for the class of this name
 
     Args:
         path_or_bytes: As in `onnxruntime.InferenceSession`: a file name or a serialized model.
-        sess_options: As there; respected as they are. They gain an entry that has the placement of nodes recorded and,
-            on ONNX Runtime 1.23 and 1.24 or if they select providers already, FastEP itself, once.
+        sess_options: As there; respected as they are. They gain FastEP itself, once, on ONNX Runtime 1.23 and 1.24 or
+            if they select providers already, and where FastEP leaves nodes an entry that has their placement recorded.
         providers: As there; FastEP comes first unless the list names it elsewhere.
         provider_options: As there.
         strict: Make it an error if FastEP does not run a `fastep` node. Otherwise a warning says how many it leaves.
@@ -158,7 +159,7 @@ class _Opener:
         try:
             return self._open("1")
         except Exception as error:
-            if "set the option strict to 0" in str(error):
+            if _REFUSED in str(error):
                 raise FastEPError(_message(error)) from error
             raise
 
@@ -166,23 +167,25 @@ class _Opener:
         """Open a session and warn if FastEP does not run all `nodes`."""
         if not nodes:
             return self._open("0")
+        # A strict session leaves no node. Where there is none, ONNX Runtime records who runs what, and is not asked
+        # to before: what that touches of its code is 0.8 MB of memory.
+        try:
+            return self._open("1")
+        except Exception as error:
+            if _REFUSED not in str(error):
+                raise
+            reason = _message(error).partition(f" (or {_REFUSED}")[0]
+        count = "some"
         if self._version >= _RECORDED_SINCE:
             self._set_entry(_RECORD_KEY, "1")
-            session = self._open("0")
-            left, reason = _left(session, nodes), "see `fastep doctor` with this model"
-        else:
-            # 1.23 does not tell who runs a node; a strict session exists only if FastEP runs them all.
-            try:
-                return self._open("1")
-            except Exception as error:
-                reason = _message(error)
-            session, left = self._open("0"), None
-        if left is None or left > 0:
-            count = "some" if left is None else str(left)
-            warnings.warn(
-                f"FastEP leaves {count} of {len(nodes)} fastep nodes to ONNX Runtime, which is slower: {reason}",
-                stacklevel=3,
-            )
+        session = self._open("0")
+        if self._version >= _RECORDED_SINCE:
+            count = str(_left(session, nodes))
+        warnings.warn(
+            f"FastEP leaves {count} of {len(nodes)} fastep nodes to ONNX Runtime, which is slower: {reason}; "
+            "see `fastep doctor` with this model",
+            stacklevel=3,
+        )
         return session
 
     def _open(self, strict: str) -> Any:

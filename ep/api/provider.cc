@@ -223,7 +223,7 @@ std::string Provider::Refusal(Ort::ConstNode node) const {
 void Provider::ReportRefusal(const std::string& reason) {
   if (!reported_.insert(reason).second) return;
   if (options_.strict) {
-    Log(logger_, LogLevel::kError, "refused: " + reason);
+    Log(logger_, LogLevel::kInfo, "refused: " + reason);  // the error is that of the session, which is not created
   } else {
     Log(logger_, LogLevel::kWarning, "left to ONNX Runtime: " + reason);
   }

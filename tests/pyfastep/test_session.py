@@ -118,6 +118,18 @@ def test_a_node_that_is_left_is_warned_about_with_the_count(half_model: Path) ->
     assert len(session.run(None, feeds())) == 2
 
 
+@pytest.mark.skipif(VERSION < (1, 24), reason="ONNX Runtime 1.23 records no placement")
+def test_placement_is_recorded_only_where_nodes_are_left(fast_model: Path, half_model: Path) -> None:
+    """The record costs memory."""
+    key = "session.record_ep_graph_assignment_info"
+    options = pyfastep.InferenceSession(fast_model).get_session_options()
+    with pytest.raises(RuntimeError, match=key):
+        options.get_session_config_entry(key)
+    with pytest.warns(UserWarning, match="leaves 1 of"):
+        options = pyfastep.InferenceSession(half_model).get_session_options()
+    assert options.get_session_config_entry(key) == "1"
+
+
 def test_a_node_that_is_left_is_an_error_with_strict(half_model: Path) -> None:
     with pytest.raises(FastEPError, match="QLinear_of_tomorrow"):
         pyfastep.InferenceSession(half_model, quiet_options(), strict=True)
@@ -158,8 +170,21 @@ def test_errors_of_onnxruntime_stay_its_own(tmp_path: Path, fast_model: Path) ->
         pyfastep.InferenceSession(tmp_path / "cut.onnx")
 
 
-def test_nothing_is_printed(fast_model: Path) -> None:
-    code = f"import pyfastep; pyfastep.InferenceSession({str(fast_model)!r})"
+def printed_by_opening(model: Path) -> str:
+    code = f"import pyfastep; pyfastep.InferenceSession({str(model)!r})"
     setup = f"import sys; sys.path[:] = {sys.path!r}\n"
     done = subprocess.run([sys.executable, "-c", setup + code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, "")
+    return done.stderr
+
+
+def test_nothing_is_printed(fast_model: Path) -> None:
+    assert printed_by_opening(fast_model) == ""
+
+
+def test_of_the_strict_session_that_failed_nothing_is_printed(half_model: Path) -> None:
+    printed = printed_by_opening(half_model)
+    assert "left to ONNX Runtime: node" in printed
+    assert "UserWarning: FastEP leaves" in printed
+    assert printed.count("QLinear_of_tomorrow") == 2
+    assert "refused" not in printed
