@@ -129,6 +129,7 @@ def _write(model: ir.Model, path: Path, folder: Path, external_data: bool) -> in
     if external_data:
         data = f"{path.name}.data"
         ir.save(model, draft, external_data=data)
+        draft.write_bytes(_drop_repeated_types(onnx.load(draft, load_external_data=False)).SerializeToString())
         _check(draft)
         written = draft.stat().st_size
         if (folder / data).exists():
@@ -136,12 +137,21 @@ def _write(model: ir.Model, path: Path, folder: Path, external_data: bool) -> in
             os.replace(folder / data, path.parent / data)
     else:
         ir.external_data.load_to_model(model)
-        proto = ir.serde.serialize_model(model).SerializeToString()
+        proto = _drop_repeated_types(ir.serde.serialize_model(model)).SerializeToString()
         _check(proto)
         draft.write_bytes(proto)
         written = len(proto)
     os.replace(draft, path)
     return written
+
+
+def _drop_repeated_types(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Initializers say what they are; ONNX Runtime keeps in memory whatever else says it."""
+    told = {tensor.name for tensor in model.graph.initializer}
+    others = [value for value in model.graph.value_info if value.name not in told]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(others)
+    return model
 
 
 def _check(model: bytes | Path) -> None:

@@ -15,6 +15,7 @@ from .fuse_qlinear import FuseQLinearPass
 from .fuse_skip_layer_norm import FuseSkipLayerNormPass
 from .infer_shapes import InferShapesPass
 from .keep_sums_float import KeepSumsFloatPass
+from .merge_initializers import MergeInitializersPass
 from .move_scales import MoveScalesPass
 from .ops import DOMAIN
 from .prove_padding import PaddingMode, ProvePaddingPass
@@ -57,6 +58,7 @@ def build_pipeline(exact: bool = False, encoder: bool = False, padding: PaddingM
         *(beyond_linears if encoder else []),
         StoreSparsePass(),
         RemoveUnusedPass(),
+        MergeInitializersPass(),
         *([ProvePaddingPass(padding)] if encoder or padding == "skip" else []),
         AttachFunctionsPass(),
         VerifyQLinearPass(),

@@ -11,6 +11,7 @@ import pytest
 
 from pyfastep.passes import model_file
 from pyfastep.passes.errors import ModelFileError, VerificationError
+from pyfastep.passes.infer_shapes import InferShapesPass
 from pyfastep.passes.pipeline import convert_model
 
 from .models import linear_model, random_weight, random_x, run, to_ir
@@ -170,3 +171,18 @@ def test_bytes_of_tensors() -> None:
     model = to_ir(linear_model(weight=WEIGHT, per_channel=False, bias=False))
     # weight, w_scale, w_zero; scale and zero point of x, product and y
     assert model_file.tensor_bytes(model) == WEIGHT.size + 4 + 1 + 3 * 5
+
+
+@pytest.mark.parametrize("external_data", [False, True])
+def test_types_of_initializers_are_told_once(source: Path, tmp_path: Path, external_data: bool) -> None:
+    """By themselves; ONNX Runtime would keep the second telling."""
+    target = tmp_path / "target.onnx"
+    model = model_file.load(source)
+    InferShapesPass()(model)
+    assert all(value.type is not None for value in model.graph.initializers.values())
+    assert model_file.save(model, target, external_data=external_data) >= target.stat().st_size
+    written = onnx.load(target, load_external_data=False).graph
+    assert written.value_info
+    assert not {value.name for value in written.value_info} & {tensor.name for tensor in written.initializer}
+    feeds = random_x(onnx.load(source))
+    assert np.array_equal(run(onnx.load(target), feeds)[0], run(onnx.load(source), feeds)[0])
