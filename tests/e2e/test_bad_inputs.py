@@ -39,7 +39,10 @@ def without_mask(feeds: Feeds) -> Feeds:
 # What is wrong, how, and what the message must say: what was expected, what was found.
 BAD: dict[str, tuple[Callable[[Feeds], Feeds], str]] = {
     "longer than the positions": (too_long, r"expected .*513.*found \[1, 512\].*longer than the model's positions"),
-    "negative id": (ids_with(-1), rf"must be in \[0, {VOCABULARY}\), found -1 at \[2, 19\]; check the tokenizer"),
+    "negative id": (
+        ids_with(-1),
+        rf"'input_ids' must be in \[0, {VOCABULARY}\), found -1 at \[2, 19\]; check the tokenizer",
+    ),
     "id behind the table": (ids_with(VOCABULARY), rf"must be in \[0, {VOCABULARY}\), found {VOCABULARY} at \[2, 19\]"),
     "id that fits no int32": (ids_with(2**32 + 1), r"found 4294967297 at \[2, 19\]"),
     "short mask": (mask_as(lambda m: m[:, :-1]), r"'attention_mask'.*expected.*\[3, 20\], found \[3, 19\]"),

@@ -32,8 +32,18 @@ def test_the_decoys_are_wrong() -> None:
 def test_bad_ids_are_refused_and_the_next_run_works(fastep_library: Path, door: Door) -> None:
     case = embed_case("f32", with_types=False, quant=False)
     session = open_case(fastep_library, case, door)
-    with pytest.raises(Exception, match=r"table 0 must be in \[0, 31\), found 99 at \[0, 1\]"):
+    with pytest.raises(Exception, match=r"ids of input 'input_ids' must be in \[0, 31\), found 99 at \[0, 1\]"):
         session.run(None, {**case.feeds, "input_ids": np.array([[1, 99, 3, 4, 5, 6, 7, 8, 9]] * 2)})
     with pytest.raises(Exception, match=r"'position_ids': expected shape \[2, 9\] or \[1, 9\], found \[2, 8\]"):
         session.run(None, {**case.feeds, "position_ids": case.feeds["position_ids"][:, 1:]})
     assert np.array_equal(session.run(None, case.feeds)[0], case.expected[0])
+
+
+def test_every_input_of_ids_is_named(fastep_library: Path, door: Door) -> None:
+    case = embed_case("f32", with_types=True, quant=False)
+    session = open_case(fastep_library, case, door)
+    for name, rows in (("input_ids", 31), ("position_ids", 40), ("token_type_ids", 2)):
+        bad = case.feeds[name].copy()
+        bad[1, 3] = rows
+        with pytest.raises(Exception, match=rf"'{name}' must be in \[0, {rows}\), found {rows} at \[1, 3\]"):
+            session.run(None, {**case.feeds, name: bad})

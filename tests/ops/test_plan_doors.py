@@ -273,9 +273,9 @@ def test_concurrent_runs_of_one_session(fastep_library: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"input_ids": np.full((2, 5), 50)}, r"table 0 must be in \[0, 50\), found 50 at \[0, 0\]"),
+        ({"input_ids": np.full((2, 5), 50)}, r"'input_ids' must be in \[0, 50\), found 50 at \[0, 0\]"),
         ({"input_ids": np.full((2, 5), -1)}, r"found -1"),
-        ({"position_ids": np.full((1, 5), 256)}, r"table 1 must be in \[0, 256\), found 256"),
+        ({"position_ids": np.full((1, 5), 256)}, r"'position_ids' must be in \[0, 256\), found 256"),
         ({"attention_mask": np.ones((1, 5), np.int64)}, r"'attention_mask': expected a mask of shape \[2, 5\]"),
         ({"attention_mask": np.ones((2, 4), np.int64)}, r"'attention_mask': .* found \[2, 4\]"),
         ({"position_ids": np.zeros((3, 5), np.int64)}, r"'position_ids': expected shape .* found \[3, 5\]"),

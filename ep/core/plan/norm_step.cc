@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "core/error.h"
+#include "core/plan/require.h"
 
 namespace fastep {
 namespace {
@@ -103,17 +103,17 @@ EmbedStep::EmbedStep(const EmbedSpec& spec, StorageId z, StorageId stats)
   }
 }
 
-void EmbedStep::CheckIds(const std::vector<PlanTensor>& inputs) const {
-  for (size_t i = 0; i < tables_.size(); ++i) {
-    const PlanTensor& ids = inputs[static_cast<size_t>(tables_[i].ids)];
-    const auto* values = static_cast<const int64_t*>(ids.data);
-    const int64_t count = ids.shape[0] * ids.shape[1];
+void EmbedStep::CheckIds(const std::vector<PlanInput>& names, const std::vector<PlanTensor>& inputs) const {
+  const auto where = [&] { return "EmbedLayerNorm '" + name_ + "'"; };
+  for (const Table& table : tables_) {
+    const auto input = static_cast<size_t>(table.ids);
+    const auto* values = static_cast<const int64_t*>(inputs[input].data);
+    const int64_t columns = inputs[input].shape[1], count = inputs[input].shape[0] * columns;
     for (int64_t at = 0; at < count; ++at) {
-      if (values[at] >= 0 && values[at] < tables_[i].rows) continue;
-      throw Error("EmbedLayerNorm '" + name_ + "': ids of table " + std::to_string(i) + " must be in [0, " +
-                  std::to_string(tables_[i].rows) + "), found " + std::to_string(values[at]) + " at [" +
-                  std::to_string(at / ids.shape[1]) + ", " + std::to_string(at % ids.shape[1]) +
-                  "]; check the tokenizer and the length of the input");
+      if (values[at] >= 0 && values[at] < table.rows) continue;
+      Require(false, where(), "ids of input '", names[input].name, "' must be in [0, ", table.rows, "), found ",
+              values[at], " at [", at / columns, ", ", at % columns,
+              "]; check the tokenizer and the length of the input");
     }
   }
 }
@@ -149,8 +149,8 @@ void EmbedStep::FindRows(const RunContext& run, const TileTurn& turn) const {
   auto* rows = reinterpret_cast<int32_t*>(turn.scratch.tile);
   std::fill_n(rows, tables_.size() * static_cast<size_t>(turn.tile.tokens), -1);
   for (const Table& table : tables_) {
-    const PlanTensor& ids = run.inputs[static_cast<size_t>(table.ids)];
     for (const Segment& segment : run.tokens.Segments(turn.tile.index)) {
+      const PlanTensor& ids = run.inputs[static_cast<size_t>(table.ids)];
       const Sequence& sequence = run.tokens.sequences()[static_cast<size_t>(segment.sequence)];
       const int64_t first = (ids.shape[0] == 1 ? 0 : sequence.row) + segment.position;
       const int64_t* values = static_cast<const int64_t*>(ids.data) + first;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/aligned.h"
+#include "core/plan/plan_graph.h"
 #include "core/plan/step.h"
 #include "core/shared_array.h"
 
@@ -71,8 +72,9 @@ class EmbedStep final : public Step {
   void Run(const RunContext& run, TileTurn& turn) const override;
   StepWork Work(const RunContext& run) const override;
 
-  // Throws fastep::Error if an id of the batch is outside of its table. Before anything is computed.
-  void CheckIds(const std::vector<PlanTensor>& inputs) const;
+  // Throws fastep::Error if an id of the batch is outside of its table. Before anything is computed. `names`: the
+  // inputs of the plan.
+  void CheckIds(const std::vector<PlanInput>& names, const std::vector<PlanTensor>& inputs) const;
 
  private:
   struct Table {
