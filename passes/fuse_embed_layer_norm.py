@@ -13,7 +13,8 @@ from .match.layer_norm import LayerNorm, match_layer_norm
 from .norm_outputs import outputs_for, put
 from .ops.embed_layer_norm import Variant
 
-_REQUIRED = ("word", "position")
+_POSITION = "position"
+_REQUIRED = ("word", _POSITION)
 
 
 class FuseEmbedLayerNormPass(CountingPass):
@@ -40,7 +41,8 @@ class FuseEmbedLayerNormPass(CountingPass):
 
 def _fuse(graph: ir.Graph, norm: LayerNorm, embeddings: list[Embedding]) -> None:
     is_quantized = embeddings[0].scale is not None
-    variant = Variant(len(embeddings) > len(_REQUIRED), outputs_for(norm.y)[0], is_quantized)
+    counted = embeddings[1].counted
+    variant = Variant(len(embeddings) > len(_REQUIRED), outputs_for(norm.y)[0], is_quantized, counted)
     first = norm.y.producer()
     assert first is not None  # the result of a node
     for entry in embeddings:
@@ -53,6 +55,7 @@ def _fuse(graph: ir.Graph, norm: LayerNorm, embeddings: list[Embedding]) -> None
     ids = [
         _as_int64(first, entry, norm.node.name or "", table)
         for entry, table in zip(embeddings, variant.tables, strict=True)
+        if not (counted and table == _POSITION)
     ]
     arrays: dict[str, Array] = {}
     for entry, table in zip(embeddings, variant.tables, strict=True):

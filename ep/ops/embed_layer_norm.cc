@@ -8,27 +8,35 @@
 namespace fastep {
 namespace {
 
+constexpr const char* kTables[] = {"word", "position", "type"};
+constexpr const char* kIds[] = {"input_ids", "position_ids", "token_type_ids"};
+constexpr size_t kPosition = 1;
+
 struct Variant {
   bool with_types;  // token types
+  bool counted;     // positions 0, 1, ..., S - 1, which are no input
   bool quantized;   // tables
   NormOutputs outputs;
 
   size_t tables() const { return with_types ? 3 : 2; }
+  size_t ids() const { return tables() - (counted ? 1 : 0); }
+  bool HasIds(size_t table) const { return !(counted && table == kPosition); }
   // A table is followed by its scale and zero point.
   size_t table_inputs() const { return quantized ? 3 : 1; }
-  size_t Table(size_t i) const { return tables() + i * table_inputs(); }
+  size_t Table(size_t i) const { return ids() + i * table_inputs(); }
   size_t Gamma() const { return Table(tables()); }
 
   std::string Name() const {
-    return std::string("EmbedLayerNorm") + (with_types ? "_type" : "") + outputs.Suffix() + (quantized ? "_quant" : "");
+    return std::string("EmbedLayerNorm") + (with_types ? "_type" : "") + (counted ? "_counted" : "") +
+           outputs.Suffix() + (quantized ? "_quant" : "");
   }
 
   std::vector<InputDef> Inputs() const {
-    static const char* const kIds[] = {"input_ids", "position_ids", "token_type_ids"};
-    static const char* const kTables[] = {"word", "position", "type"};
     const std::vector<DataType> int8 = {DataType::kUint8, DataType::kInt8};
     std::vector<InputDef> inputs;
-    for (size_t i = 0; i < tables(); ++i) inputs.push_back({kIds[i], {DataType::kInt64}, true, true});
+    for (size_t i = 0; i < tables(); ++i) {
+      if (HasIds(i)) inputs.push_back({kIds[i], {DataType::kInt64}, true, true});
+    }
     for (size_t i = 0; i < tables(); ++i) {
       const std::string name = kTables[i];
       inputs.push_back({name, quantized ? int8 : std::vector<DataType>{DataType::kFloat}});
@@ -62,6 +70,7 @@ class EmbedLayerNormOp final : public Op {
     Check(node);
     EmbedSpec spec;
     spec.norm = ReadNorm(node, inputs_, variant_.Gamma(), variant_.outputs);
+    size_t next_ids = 0;
     for (size_t i = 0; i < variant_.tables(); ++i) {
       const size_t index = variant_.Table(i);
       const TensorView table = ReadConstant(node, inputs_, index, {{-1, spec.norm.features}});
@@ -70,7 +79,7 @@ class EmbedLayerNormOp final : public Op {
       source.owner = table.owner;
       source.rows = table.shape[0];
       if (variant_.quantized) source.quantization = ReadQuantization(node, inputs_, index + 1);
-      source.ids = builder.Ids(node, i);
+      if (variant_.HasIds(i)) source.ids = builder.Ids(node, next_ids++);
       spec.tables.push_back(source);
     }
     DefineNorm(builder, node, builder.plan().EmbedLayerNorm(spec));
@@ -100,8 +109,10 @@ class EmbedLayerNormOp final : public Op {
 void AddEmbedLayerNormVariants(std::vector<std::unique_ptr<const Op>>& ops) {
   for (const NormOutputs& outputs : AllNormOutputs()) {
     for (const bool with_types : {false, true}) {
-      for (const bool quantized : {false, true}) {
-        ops.push_back(std::make_unique<EmbedLayerNormOp>(Variant{with_types, quantized, outputs}));
+      for (const bool counted : {false, true}) {
+        for (const bool quantized : {false, true}) {
+          ops.push_back(std::make_unique<EmbedLayerNormOp>(Variant{with_types, counted, quantized, outputs}));
+        }
       }
     }
   }

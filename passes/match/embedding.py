@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .constants import Array, constant, int_attribute, is_constant, is_op
+from .counting import counted_rows
 from .dims import dimension, rank_of, same_size
 from .quantizers import Scale, scale_of
 
@@ -26,6 +27,7 @@ class Embedding:
         table: float32, u8 or s8 `[n, H]`.
         scale: of a quantized table.
         gather: the node that picks the rows.
+        counted: whether the rows of S tokens are 0, 1, ..., S - 1 in every run; the ids say no more.
     """
 
     rows: ir.Value
@@ -33,6 +35,7 @@ class Embedding:
     table: Array
     scale: Scale | None
     gather: ir.Node | None
+    counted: bool = False
 
     @property
     def is_input(self) -> bool:
@@ -184,7 +187,8 @@ def _in_order(embeddings: list[Embedding]) -> list[Embedding] | str:
     rest = [entry for entry in embeddings if entry is not words]
     if not words.is_input:
         return "the word ids are not an input of the model"
-    rest.sort(key=lambda entry: (entry.ids is not None, entry.is_input, -len(entry.table)))
+    rest = [_with_count(entry, words) for entry in rest]
+    rest.sort(key=lambda entry: (entry.ids is not None, not entry.counted, entry.is_input, -len(entry.table)))
     if rest[0].ids is None and not all(_is_by_sequence(entry, words) for entry in rest[1:]):
         return "two tables beside the words' may have one row of ids for all sequences"
     return [words, *rest]
@@ -195,3 +199,10 @@ def _is_by_sequence(entry: Embedding, words: Embedding) -> bool:
     if entry.ids is None or words.ids is None:
         return False
     return same_size(dimension(entry.ids, 0), dimension(words.ids, 0))
+
+
+def _with_count(entry: Embedding, words: Embedding) -> Embedding:
+    """Says so if the ids count the tokens, and leaves out rows that they never reach."""
+    assert words.ids is not None  # an input of the model
+    rows = None if entry.ids is None else counted_rows(entry.ids, dimension(words.ids, 1))
+    return entry if rows is None else dataclasses.replace(entry, counted=True, table=entry.table[:rows])

@@ -19,8 +19,9 @@ from .arithmetic import FloatArray
 from .body import Body
 from .layer_norm import ALL_OUTPUTS, EPSILON, OUTPUTS_PATTERN, Array, NormOutputs, add_layer_norm, finish
 
-_NAME = re.compile(rf"EmbedLayerNorm(?P<type>_type)?_{OUTPUTS_PATTERN}(?P<quant>_quant)?")
+_NAME = re.compile(rf"EmbedLayerNorm(?P<type>_type)?(?P<counted>_counted)?_{OUTPUTS_PATTERN}(?P<quant>_quant)?")
 _IDS = {"word": "input_ids", "position": "position_ids", "type": "token_type_ids"}
+_POSITIONS = _IDS["position"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,17 +32,19 @@ class Variant:
         has_type: whether there is a third table, of token types.
         norm: the outputs.
         quantized_tables: whether the tables are u8 or s8.
+        counted: whether positions are 0, 1, ..., S - 1 in every sequence, and no input.
     """
 
     has_type: bool
     norm: NormOutputs
     quantized_tables: bool
+    counted: bool = False
 
     @property
     def name(self) -> str:
-        """The op name, `EmbedLayerNorm[_type]_{f32|{q}|f32_{q}}[_quant]`."""
-        type_part, quant_part = "_type" if self.has_type else "", "_quant" if self.quantized_tables else ""
-        return f"EmbedLayerNorm{type_part}_{self.norm.suffix}{quant_part}"
+        """The op name, `EmbedLayerNorm[_type][_counted]_{f32|{q}|f32_{q}}[_quant]`."""
+        tokens = ("_type" if self.has_type else "") + ("_counted" if self.counted else "")
+        return f"EmbedLayerNorm{tokens}_{self.norm.suffix}{'_quant' if self.quantized_tables else ''}"
 
     @classmethod
     def parse(cls, name: str) -> Variant | None:
@@ -49,7 +52,8 @@ class Variant:
         match = _NAME.fullmatch(name)
         if match is None:
             return None
-        return cls(match["type"] is not None, NormOutputs.parse(match["outputs"]), match["quant"] is not None)
+        given = {part: match[part] is not None for part in ("type", "quant", "counted")}
+        return cls(given["type"], NormOutputs.parse(match["outputs"]), given["quant"], given["counted"])
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -57,12 +61,16 @@ class Variant:
         return ("word", "position", "type") if self.has_type else ("word", "position")
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """Names of the inputs that pick rows, in the order of the tables."""
+        return tuple(_IDS[table] for table in self.tables if not (self.counted and _IDS[table] == _POSITIONS))
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs, in order."""
-        ids = tuple(_IDS[table] for table in self.tables)
         parts = ("", "_scale", "_zero_point") if self.quantized_tables else ("",)
         tables = tuple(f"{table}{part}" for table in self.tables for part in parts)
-        return (*ids, *tables, "gamma", "beta", *self.norm.inputs)
+        return (*self.ids, *tables, "gamma", "beta", *self.norm.inputs)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -73,8 +81,9 @@ class Variant:
 def all_variants() -> list[Variant]:
     """Every variant that the contract knows."""
     return [
-        Variant(has_type, outputs, quantized)
+        Variant(has_type, outputs, quantized, counted)
         for has_type in (False, True)
+        for counted in (False, True)
         for outputs in ALL_OUTPUTS
         for quantized in (False, True)
     ]
@@ -86,17 +95,19 @@ def reference(variant: Variant, inputs: Mapping[str, Array], epsilon: float) -> 
     Args:
         variant: the op.
         inputs: arrays by the names of `variant.inputs`; ids `[B, S]` (positions also `[1, S]`), tables `[n, H]`.
+            Counted positions of S tokens need a table of at least S rows.
         epsilon: added to the variance.
 
     Returns:
         The outputs `[B, S, H]` that the name asks for.
 
     Raises:
-        IndexError: an id is negative or not below the rows of its table.
+        IndexError: an id, or a counted position, is negative or not below the rows of its table.
     """
+    ids = {_POSITIONS: np.arange(inputs["input_ids"].shape[1])[None], **{name: inputs[name] for name in variant.ids}}
     total: FloatArray | None = None
     for table in variant.tables:
-        rows = _rows(inputs[table], inputs[_IDS[table]], _IDS[table])
+        rows = _rows(inputs[table], ids[_IDS[table]], _IDS[table])
         if variant.quantized_tables:
             steps = rows.astype(np.int32) - inputs[f"{table}_zero_point"]
             rows = steps.astype(np.float32) * np.float32(inputs[f"{table}_scale"])
@@ -114,6 +125,8 @@ def _rows(table: Array, ids: Array, name: str) -> Array:
 def build_function(variant: Variant, opset: int) -> onnx.FunctionProto:
     """The body of a variant in plain ONNX, in the model's own opset, at least 17."""
     body = Body(opset)
+    if variant.counted:
+        _count_positions(body)
     total = ""
     for table in variant.tables:
         rows = body.add("Gather", [table, _IDS[table]], f"{table}_rows")
@@ -131,3 +144,11 @@ def build_function(variant: Variant, opset: int) -> onnx.FunctionProto:
         [onnx.helper.make_opsetid("", opset)],
         attributes=list(variant.attributes),
     )
+
+
+def _count_positions(body: Body) -> None:
+    """0, 1, ..., S - 1. As ids, so that a sequence longer than the table is an error here, too."""
+    size = body.add("Shape", ["input_ids"], "size", start=1, end=2)
+    length = body.add("Squeeze", [size], "length")
+    first, step = (body.tensor(name, np.array(value, np.int64)) for name, value in (("first", 0), ("step", 1)))
+    body.add("Range", [first, length, step], _POSITIONS)

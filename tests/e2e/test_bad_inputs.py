@@ -38,7 +38,7 @@ def without_mask(feeds: Feeds) -> Feeds:
 
 # What is wrong, how, and what the message must say: what was expected, what was found.
 BAD: dict[str, tuple[Callable[[Feeds], Feeds], str]] = {
-    "longer than the positions": (too_long, r"expected .*513.*found \[1, 512\].*longer than the model's positions"),
+    "longer than the positions": (too_long, rf"at most {POSITIONS} tokens.*found {POSITIONS + 1}; shorten"),
     "negative id": (
         ids_with(-1),
         rf"'input_ids' must be in \[0, {VOCABULARY}\), found -1 at \[2, 19\]; check the tokenizer",

@@ -11,7 +11,7 @@ import pytest
 
 from . import encoder_oracle as oracle
 from . import reference
-from .capi import Array, Capi, LinearSpec
+from .capi import Array, Capi, CoreError, LinearSpec
 from .cases import make_spec, sparse_values
 from .plan_capi import NONE, AttentionSpec, NormSpec, Plan, PlanBuilder, Quantization, TableSpec
 
@@ -78,9 +78,9 @@ def make_model(seed: int, hidden: int, block: tuple[int, int], element: str = "u
     return Model(tables, norm(), [layer() for _ in range(layers)])
 
 
-def build(capi: Capi, model: Model, tier: str, masked: bool, skip_padding: bool = False) -> Plan:
+def build(capi: Capi, model: Model, tier: str, masked: bool, skip_padding: bool = False, counted: bool = False) -> Plan:
     builder = PlanBuilder(capi)
-    ids = [builder.tensor("ids", name) for name in ("input_ids", "position_ids")]
+    ids = [builder.tensor("ids", name) for name in ("input_ids", "position_ids")[: 2 - counted]] + [NONE] * counted
     mask = builder.tensor("mask", "attention_mask") if masked else NONE
     x, q = builder.embed_layer_norm(model.norm, list(zip(model.tables, ids, strict=True)))
     for layer in model.layers:
@@ -269,3 +269,25 @@ def test_fusions_leave_few_steps(capi: Capi, tier: str) -> None:
     counts = {layers: [int(part.split()[0]) for part in text.split(", ")[:2]] for layers, text in steps.items()}
     assert counts[2][0] - counts[1][0] == 7  # projections, attention, out, norm, up, down, norm
     assert counts[2][1] - counts[1][1] == 4  # products
+
+
+def test_counted_positions(capi: Capi, tier: str) -> None:
+    """What explicit ones give, for sequences that share tiles, fill several, or end with padding."""
+    model = make_model(9, 32, (4, 4), layers=1)
+    given = build(capi, model, tier, masked=True, skip_padding=True)
+    counted = build(capi, model, tier, masked=True, skip_padding=True, counted=True)
+    rng = np.random.default_rng(9)
+    for b, s in ((1, 1), (7, 5), (3, 67), (2, 256)):
+        ids = make_ids(rng, b, s)
+        mask = (np.arange(s) < rng.integers(0, s + 1, (b, 1))).astype(np.int64)
+        for threads in (1, 3):
+            check(counted.run(ids[0], mask, threads=threads), given.run(*ids, mask), (b, s, threads))
+    with pytest.raises(CoreError, match=r"at most 256 tokens, .* found 257"):
+        counted.run(np.zeros((2, 257), np.int64), np.ones((2, 257), np.int64))
+
+
+def test_the_first_table_needs_ids(capi: Capi) -> None:
+    model = make_model(9, 32, (4, 4), layers=1)
+    builder = PlanBuilder(capi)
+    with pytest.raises(CoreError, match="the first table needs ids"):
+        builder.embed_layer_norm(model.norm, [(model.tables[0], NONE)])

@@ -84,12 +84,15 @@ def skip_case(form: str) -> Case:
     return Case(name, inputs, {"epsilon": 1e-5}, outputs, decoys("x", outputs), feeds, wanted(x + residual, spec))
 
 
-def embed_case(form: str, with_types: bool, quant: bool) -> Case:
+def embed_case(form: str, with_types: bool, quant: bool, counted: bool = False) -> Case:
     rng = np.random.default_rng(2)
     spec, constants, outputs = norm_spec(rng, 24, form)
     ids_names = ["input_ids", "position_ids", "token_type_ids"][: 2 + with_types]
-    feeds = {n: rng.integers(0, rows, (2, 9)) for n, rows in zip(ids_names, (31, 40, 2), strict=False)}
-    tables, inputs = [], dict[str, Array | None](dict.fromkeys(ids_names))
+    ids = {n: rng.integers(0, rows, (2, 9)) for n, rows in zip(ids_names, (31, 40, 2), strict=False)}
+    if counted:
+        ids["position_ids"] = np.arange(9)[None]
+    feeds = {n: v for n, v in ids.items() if not (counted and n == "position_ids")}
+    tables, inputs = [], dict[str, Array | None](dict.fromkeys(feeds))
     for name, rows in zip(["word", "position", "type"][: len(ids_names)], (31, 40, 2), strict=False):
         if quant:
             table = TableSpec(rng.integers(-128, 128, (rows, 24)).astype(np.int8), Quantization("s8", 0.02, -3))
@@ -99,8 +102,9 @@ def embed_case(form: str, with_types: bool, quant: bool) -> Case:
             table = TableSpec(rng.normal(0, 1, (rows, 24)).astype(np.float32))
             inputs[name] = table.data
         tables.append(table)
-    z = oracle.embed(list(zip(tables, feeds.values(), strict=True)))
-    name = f"EmbedLayerNorm{'_type' if with_types else ''}_{form}{'_quant' if quant else ''}"
+    z = oracle.embed(list(zip(tables, ids.values(), strict=True)))
+    tokens = "_type" * with_types + "_counted" * counted
+    name = f"EmbedLayerNorm{tokens}_{form}{'_quant' if quant else ''}"
     body = [helper.make_node("Gather", ["word", "input_ids"], ["rows"]), *decoys("rows", outputs)]
     return Case(name, {**inputs, **constants}, {"epsilon": 1e-5}, outputs, body, feeds, wanted(z, spec))
 

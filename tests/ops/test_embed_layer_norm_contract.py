@@ -18,15 +18,18 @@ from .test_skip_layer_norm_contract import EPSILON, assert_norm_close, norm_inpu
 
 VARIANTS = embed_layer_norm.all_variants()
 ROWS = {"word": 23, "position": 9, "type": 2}
+IDS = {"word": "input_ids", "position": "position_ids", "type": "token_type_ids"}
 
 
 def make_inputs(variant: Variant, features: int, table_type: Any = np.uint8, positions: int = 1) -> dict[str, Any]:
     """Random tables and ids `[2, 6]`; `positions` is the first size of the position ids."""
     rng = np.random.default_rng(features)
     inputs = norm_inputs(features, variant.norm)
-    for name, ids in zip(variant.tables, variant.inputs, strict=False):
+    for name in variant.tables:
         rows = positions if name == "position" else 2
-        inputs[ids] = rng.integers(0, ROWS[name], (rows, 6))
+        inputs[IDS[name]] = rng.integers(0, ROWS[name], (rows, 6))
+        if variant.counted and name == "position":
+            inputs[IDS[name]] = np.arange(6)[None]  # what is meant; no input of the op
         if not variant.quantized_tables:
             inputs[name] = rng.standard_normal((ROWS[name], features)).astype(np.float32)
             continue
@@ -40,18 +43,18 @@ def make_inputs(variant: Variant, features: int, table_type: Any = np.uint8, pos
 def sum_of(variant: Variant, inputs: dict[str, Any]) -> Array:
     """The float32 sum in the contract's order, from the definition."""
     total: Any = None
-    for name, ids in zip(variant.tables, variant.inputs, strict=False):
+    for name in variant.tables:
         table = inputs[name]
         if variant.quantized_tables:
             table = (table.astype(np.float32) - np.float32(inputs[f"{name}_zero_point"])) * inputs[f"{name}_scale"]
-        rows = table[inputs[ids]]
+        rows = table[inputs[IDS[name]]]
         total = rows if total is None else (total + rows).astype(np.float32)
     return np.asarray(total)
 
 
 def check(variant: Variant, inputs: dict[str, Any], opset: int) -> None:
     expected = embed_layer_norm.reference(variant, inputs, EPSILON)
-    feeds = {name: inputs[name] for name in variant.inputs if name.endswith("_ids")}
+    feeds = {name: inputs[name] for name in variant.ids}
     model = one_node(variant.name, inputs, list(feeds), types_of(variant.norm), opset, epsilon=EPSILON)
     runs = [run_runtime(model, feeds, optimized) for optimized in (False, True)]
     runs += [run_evaluator(model, feeds)] if opset >= EVALUATOR_OPSET else []
@@ -65,7 +68,7 @@ def test_names_round_trip(variant: Variant) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["EmbedLayerNorm", "EmbedLayerNorm_quant", "EmbedLayerNorm_u8_type", "EmbedLayerNorm_quant_u8"]
+    "name", [f"EmbedLayerNorm{end}" for end in ("", "_quant", "_u8_type", "_quant_u8", "_counted", "_counted_type_u8")]
 )
 def test_other_names_are_not_ours(name: str) -> None:
     assert Variant.parse(name) is None
@@ -77,7 +80,7 @@ def test_the_document_lists_attributes_and_inputs(repository: Path) -> None:
     inputs = set(Variant(True, NormOutputs(True, "u8"), False).inputs)
     assert inputs <= named
     assert {"word_scale", "word_zero_point"} <= named
-    assert len({variant.name for variant in VARIANTS}) == 20
+    assert len({variant.name for variant in VARIANTS}) == 40
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
@@ -103,3 +106,16 @@ def test_ids_out_of_range(name: str, bad: int) -> None:
     inputs[name][0, 3] = bad
     with pytest.raises(IndexError, match=name):
         embed_layer_norm.reference(variant, inputs, EPSILON)
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_more_tokens_than_counted_positions(quantized: bool) -> None:
+    """No row is repeated, as the reference says and the function body does."""
+    variant = Variant(False, NormOutputs(True, ""), quantized, counted=True)
+    inputs = make_inputs(variant, 8)
+    inputs["position"] = inputs["position"][:5]
+    with pytest.raises(IndexError, match=r"position_ids lie in 0\.\.5, the table has 5 rows"):
+        embed_layer_norm.reference(variant, inputs, EPSILON)
+    model = one_node(variant.name, inputs, ["input_ids"], types_of(variant.norm), 17, epsilon=EPSILON)
+    with pytest.raises(Exception, match=r"(?i)out of|broadcast"):  # ONNX Runtime's errors share no base
+        run_runtime(model, {"input_ids": inputs["input_ids"]})

@@ -11,7 +11,7 @@ NAMES = [variant.name for op in OPS for variant in op.all_variants()]
 
 
 def test_names_are_distinct() -> None:
-    assert len(set(NAMES)) == len(NAMES) == 24 + 9 + 9 + 5 + 20
+    assert len(set(NAMES)) == len(NAMES) == 24 + 9 + 9 + 5 + 40
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,8 +12,9 @@ import pytest
 from pyfastep.passes.attach_functions import AttachFunctionsPass
 from pyfastep.passes.fuse_embed_layer_norm import FuseEmbedLayerNormPass
 from pyfastep.passes.infer_shapes import InferShapesPass
+from pyfastep.passes.remove_unused import RemoveUnusedPass
 
-from .encoders import FEATURES, WORDS, EncoderBuilder, embeddings, feeds_of
+from .encoders import FEATURES, POSITIONS, WORDS, EncoderBuilder, embeddings, feeds_of
 from .models import op_types, run, to_ir
 
 SHAPE = ["batch", "length", FEATURES]
@@ -69,13 +70,50 @@ def test_forms(tables: str, with_type: bool, quantized: bool) -> None:
     model, step = fuse(source)
     assert step.count == 1
     assert not step.refusals
-    name = "EmbedLayerNorm" + "_type" * with_type + ("_u8" if quantized else "_f32") + "_quant" * (tables != "f32")
+    tokens = "_type" * with_type + "_counted"
+    name = f"EmbedLayerNorm{tokens}" + ("_u8" if quantized else "_f32") + "_quant" * (tables != "f32")
     assert op_types(model).count(name) == 1
     assert not {"LayerNormalization", "Add", "QuantizeLinear"} & set(op_types(model))
     feeds = feeds_of(source)
     difference = np.abs(run(model, feeds)[0] - run(source, feeds)[0])
     assert difference.max() <= (0.0301 if quantized else 1e-5)
     assert (difference > 1e-5).mean() < 0.01
+
+
+def test_positions_that_count_tokens_need_no_node() -> None:
+    model, _ = fuse(embed_model(with_type=True))
+    RemoveUnusedPass()(model)
+    node, last = model.graph
+    assert last.op_type == "Identity"
+    assert [value.name for value in node.inputs[:2]] == ["input_ids", "token_type_ids"]
+
+
+@pytest.mark.parametrize("rows", [POSITIONS - 3, POSITIONS + 3])
+def test_rows_that_no_position_reaches_are_left_out(rows: int) -> None:
+    """A buffer of another length than the table; a sequence longer than either is an error before and after."""
+    source = embed_model()
+    buffer = next(tensor for tensor in source.graph.initializer if tensor.name == "all_positions")
+    buffer.CopyFrom(onnx.numpy_helper.from_array(np.arange(rows)[None], buffer.name))
+    model, _ = fuse(source)
+    (node,) = [node for node in model.graph if node.domain == "fastep"]
+    table = next(value for value in node.inputs if value is not None and str(value.name).endswith("/position"))
+    assert list(table.shape or ()) == [min(rows, POSITIONS), FEATURES]
+    longest, too_long = (feeds_of(source, 2, length) for length in (min(rows, POSITIONS), min(rows, POSITIONS) + 1))
+    assert np.allclose(run(model, longest)[0], run(source, longest)[0], atol=1e-5)
+    for proto in (source, model):
+        with pytest.raises(Exception, match=r"(?i)out of|broadcast"):  # ONNX Runtime's errors share no base
+            run(proto, too_long)
+
+
+def test_positions_that_do_not_are_an_input() -> None:
+    source = embed_model()
+    buffer = next(tensor for tensor in source.graph.initializer if tensor.name == "all_positions")
+    buffer.CopyFrom(onnx.numpy_helper.from_array(np.arange(POSITIONS)[None, ::-1].copy(), buffer.name))
+    model, step = fuse(source)
+    assert step.count == 1
+    assert "EmbedLayerNorm_f32" in op_types(model)
+    feeds = feeds_of(source)
+    assert np.allclose(run(model, feeds)[0], run(source, feeds)[0], atol=1e-5)
 
 
 def test_tables_are_stored_as_they_were() -> None:

@@ -101,10 +101,10 @@ def test_the_report() -> None:
     counts = {entry.name: entry.count for entry in report.passes}
     assert (counts["FuseEmbedLayerNorm"], counts["FuseSkipLayerNorm"], counts["FuseAttention"]) == (1, 2, 1)
     text = report.to_text()
-    fused = "1 EmbedLayerNorm_f32_u8, 1 FAttention_u8_mask, 1 SkipLayerNorm_f32, 1 SkipLayerNorm_f32_u8"
+    fused = "1 EmbedLayerNorm_counted_f32_u8, 1 FAttention_u8_mask, 1 SkipLayerNorm_f32, 1 SkipLayerNorm_f32_u8"
     assert f"beyond the linears: {fused}" in text
     assert "softmax/Softmax: attention in float (FAttention), its products are not quantized" in text
-    assert json.loads(json.dumps(report.to_dict()))["encoder"]["fused"]["EmbedLayerNorm_f32_u8"] == 1
+    assert json.loads(json.dumps(report.to_dict()))["encoder"]["fused"]["EmbedLayerNorm_counted_f32_u8"] == 1
 
 
 def as_operator(source: onnx.ModelProto, product: str) -> None:

@@ -177,7 +177,7 @@ void EncoderPlan::Run(const std::vector<PlanTensor>& inputs, const std::vector<v
     record->shape = shape.tokens;
     record->skips_padding = padding_mask_ != kNoInput;
   }
-  for (const EmbedStep* embed : parts_.embeds) embed->CheckIds(inputs_, inputs);
+  for (const EmbedStep* embed : parts_.embeds) embed->CheckIds(inputs_, inputs, shape.length);
   if (shape.sequences == 0 || shape.length == 0) return;
   if (padding_mask_ != kNoInput) ClearOutputs(outputs, shape);
   const int64_t first = record == nullptr ? RunApart(inputs, outputs, shape, parallel, arena) : 0;

@@ -1,6 +1,7 @@
 #include "core/plan/norm_step.h"
 
 #include <cstring>
+#include <numeric>
 
 #include "core/plan/require.h"
 
@@ -103,9 +104,15 @@ EmbedStep::EmbedStep(const EmbedSpec& spec, StorageId z, StorageId stats)
   }
 }
 
-void EmbedStep::CheckIds(const std::vector<PlanInput>& names, const std::vector<PlanTensor>& inputs) const {
+void EmbedStep::CheckIds(const std::vector<PlanInput>& names, const std::vector<PlanTensor>& inputs,
+                         int64_t length) const {
   const auto where = [&] { return "EmbedLayerNorm '" + name_ + "'"; };
   for (const Table& table : tables_) {
+    if (table.ids == kNoInput) {
+      if (length <= table.rows) continue;
+      Require(false, where(), "a sequence must have at most ", table.rows,
+              " tokens, one per row of the table of positions, found ", length, "; shorten the input");
+    }
     const auto input = static_cast<size_t>(table.ids);
     const auto* values = static_cast<const int64_t*>(inputs[input].data);
     const int64_t columns = inputs[input].shape[1], count = inputs[input].shape[0] * columns;
@@ -150,6 +157,10 @@ void EmbedStep::FindRows(const RunContext& run, const TileTurn& turn) const {
   std::fill_n(rows, tables_.size() * static_cast<size_t>(turn.tile.tokens), -1);
   for (const Table& table : tables_) {
     for (const Segment& segment : run.tokens.Segments(turn.tile.index)) {
+      if (table.ids == kNoInput) {
+        std::iota(rows + segment.lane, rows + segment.lane + segment.count, static_cast<int32_t>(segment.position));
+        continue;
+      }
       const PlanTensor& ids = run.inputs[static_cast<size_t>(table.ids)];
       const Sequence& sequence = run.tokens.sequences()[static_cast<size_t>(segment.sequence)];
       const int64_t first = (ids.shape[0] == 1 ? 0 : sequence.row) + segment.position;

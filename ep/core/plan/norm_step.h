@@ -72,9 +72,9 @@ class EmbedStep final : public Step {
   void Run(const RunContext& run, TileTurn& turn) const override;
   StepWork Work(const RunContext& run) const override;
 
-  // Throws fastep::Error if an id of the batch is outside of its table. Before anything is computed. `names`: the
-  // inputs of the plan.
-  void CheckIds(const std::vector<PlanInput>& names, const std::vector<PlanTensor>& inputs) const;
+  // Throws fastep::Error if an id of the batch, or a position of its `length` tokens, is outside of its table. Before
+  // anything is computed. `names`: the inputs of the plan.
+  void CheckIds(const std::vector<PlanInput>& names, const std::vector<PlanTensor>& inputs, int64_t length) const;
 
  private:
   struct Table {

@@ -100,10 +100,12 @@ NormValues PlanBuilder::EmbedLayerNorm(const EmbedSpec& spec) {
   CheckNorm(where, spec.norm);
   Require(!spec.tables.empty() && spec.tables.size() <= 3, where, "expected one to three tables, found ",
           spec.tables.size());
+  Require(spec.tables[0].ids != kNoInput, where, "the first table needs ids");
   for (const TableSpec& table : spec.tables) {
     Require(table.data != nullptr && table.rows >= 1 && table.rows <= INT32_MAX, where,
             "a table needs between 1 and 2^31 - 1 rows, found ", table.rows);
-    Require(graph_.inputs.at(static_cast<size_t>(table.ids)).kind == PlanInput::Kind::kIds, where,
+    const bool counted = table.ids == kNoInput;
+    Require(counted || graph_.inputs.at(static_cast<size_t>(table.ids)).kind == PlanInput::Kind::kIds, where,
             "the ids of a table must be an int64 input");
     CheckQuantization(where, "table", table.quantization);
   }

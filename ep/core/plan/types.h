@@ -54,13 +54,13 @@ struct TableSpec {
   const void* data = nullptr;  // [rows, features] of quantization.type
   int64_t rows = 0;
   Quantization quantization;
-  InputId ids = kNoInput;                       // i64 [B, S] or [1, S]
+  InputId ids = kNoInput;                       // i64 [B, S] or [1, S]; none: 0, 1, ..., S - 1
   std::shared_ptr<const void> owner = nullptr;  // keeps `data` alive for the plan, too; null: the plan copies it
 };
 
 struct EmbedSpec {
   NormSpec norm;
-  std::vector<TableSpec> tables;  // one to three, added in this order
+  std::vector<TableSpec> tables;  // one to three, added in this order; the first has ids
 };
 
 struct AttentionSpec {
