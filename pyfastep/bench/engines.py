@@ -13,6 +13,8 @@ from pyfastep import _ep
 from pyfastep.errors import FastEPError
 
 _CPU = "CPUExecutionProvider"
+# An optimization of ONNX Runtime that is on by default and makes many encoders slower.
+SKIP_FUSION = "SkipLayerNormFusion"
 _SPEC = re.compile(r"(?:(?P<kind>[a-z-]+):)?(?P<name>[^=:]+)=(?P<path>.+)")
 
 
@@ -57,14 +59,20 @@ def _open_custom_ops(path: Path, options: Any) -> Any:
     return _open_stock(path, options)
 
 
-def _open_stock(path: Path, options: Any) -> Any:
-    return _ep.import_onnxruntime().InferenceSession(str(path), options, providers=[_CPU])
+def _open_stock(path: Path, options: Any, disabled: Sequence[str] = ()) -> Any:
+    runtime = _ep.import_onnxruntime()
+    return runtime.InferenceSession(str(path), options, providers=[_CPU], disabled_optimizers=list(disabled) or None)
+
+
+def _open_unfused(path: Path, options: Any) -> Any:
+    return _open_stock(path, options, [SKIP_FUSION])
 
 
 ENGINES: dict[str, Callable[[Path, Any], Any]] = {
     "fastep": _open_fastep,
     "fastep-customop": _open_custom_ops,
     "ort": _open_stock,
+    "ort-unfused": _open_unfused,
 }
 
 

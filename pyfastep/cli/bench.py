@@ -29,7 +29,8 @@ _Models = Annotated[
     typer.Argument(help="Further rows: name=path or path on stock ONNX Runtime, engine:name=path on another."),
 ]
 _Engine = Annotated[
-    list[str] | None, typer.Option("--engine", "-e", help="fastep, fastep-customop, ort. (default: fastep,ort)")
+    list[str] | None,
+    typer.Option("--engine", "-e", help="fastep, fastep-customop, ort, ort-unfused. (default: fastep,ort)"),
 ]
 _Batch = Annotated[list[str] | None, typer.Option("--batch", "-b", help="Sequences per call. (default: 1)")]
 _Length = Annotated[list[str] | None, typer.Option("--length", "-l", help="Tokens per sequence. (default: 128)")]

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pyfastep.bench.engines import SKIP_FUSION
 from pyfastep.bench.memory import COLUMNS as MEMORY_COLUMNS
 from pyfastep.bench.memory import MemoryUse
 from pyfastep.demo.measure import Agreement, SpeedRow, Time
@@ -23,7 +24,8 @@ NOTES = (
     "Times: median (p10-p90) of single calls of session.run, all engines in turns; shape is batch x tokens; ORT is "
     "stock ONNX Runtime.",
     "ORT INT8 best: the fastest of dynamic (on the graph of ONNX Runtime's transformer optimizer), static with "
-    "quantized product outputs, static with float ones, and static as FastEP gets it. Speed-up: that / FastEP.",
+    "quantized product outputs, static with float ones, and static as FastEP gets it, each with ONNX Runtime's "
+    f"{SKIP_FUSION} on or off, whichever is faster. Speed-up: that / FastEP.",
     "DistilBERT has random weights: it shows speed only. MiniLM has its real weights, but is pruned in one shot, "
     "without the training that wins the accuracy back; that training is not part of the demo yet.",
     "Largest difference, mean magnitude and cosine: FastEP's outputs against stock ONNX Runtime's on the same "

@@ -20,7 +20,7 @@ from pyfastep.demo.text import docstrings, first_sentence
 
 __all__ = ["STEPS", "run_demo"]
 
-STEPS = 42
+STEPS = 44
 """About as many times as ``progress`` is called."""
 
 _TEXTS = 256

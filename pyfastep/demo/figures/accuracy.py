@@ -16,12 +16,12 @@ from pyfastep.bench.inputs import make_inputs, vocabulary_size
 from pyfastep.demo.build import BuiltModel
 from pyfastep.demo.figures.figure import Figure, Section
 from pyfastep.demo.figures.files import DemoFiles
-from pyfastep.demo.figures.turns import Spread, spread
 from pyfastep.demo.figures.worker import open_fastep
 from pyfastep.demo.measure import stock_session
 from pyfastep.demo.models import minilm_tokenizer
 from pyfastep.demo.similarity import Feeds, Floats, embed, token_batches
 from pyfastep.demo.text import docstrings
+from pyfastep.demo.turns import Spread, spread
 
 __all__ = ["measure_accuracy"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyfastep.demo.figures.turns import Spread
+from pyfastep.demo.turns import Spread
 
 __all__ = ["Figure", "Section"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from pyfastep.bench.inputs import Inputs, make_inputs, vocabulary_size
 from pyfastep.demo.build import BuiltModel
 from pyfastep.demo.figures.figure import Figure, Section
-from pyfastep.demo.figures.turns import ratios, seconds_of, spread, take_turns
 from pyfastep.demo.figures.worker import open_fastep
+from pyfastep.demo.turns import ratios, seconds_of, spread, take_turns
 
 __all__ = ["measure_padding"]
 

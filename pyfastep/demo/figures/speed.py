@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
+from pyfastep.bench.engines import SKIP_FUSION
 from pyfastep.bench.inputs import Inputs, make_inputs, vocabulary_size
 from pyfastep.demo.build import Baseline, BuiltModel
 from pyfastep.demo.figures.figure import Figure, Section
 from pyfastep.demo.figures.files import DemoFiles
-from pyfastep.demo.figures.turns import ratios, seconds_of, spread, take_turns
 from pyfastep.demo.figures.worker import open_fastep
+from pyfastep.demo.stock import best_settings
+from pyfastep.demo.turns import ratios, seconds_of, spread, take_turns
 
 __all__ = ["FLOORS", "measure_speed"]
 
@@ -26,17 +26,15 @@ FLOORS: dict[str, dict[int, tuple[float, float]]] = {
 }
 LENGTHS = (32, 128, 384)
 _BATCH = 8
-_LENGTH = 128  # of the batch, and where settings are compared
+_LENGTH = 128  # of the batch
 _LOW_TIER, _LOW_TIER_FLOOR, _LOW_TIER_MODEL = "avx2", 5.0, "distilbert-4x4-80"
-_FUSION = "SkipLayerNormFusion"
 _FP32 = "fp32"
 _ROUNDS, _SECONDS = 20, 40.0
-_SETTING_ROUNDS = 5
 _TITLE = "Speed, one thread"
 _NOTES = (
     "Times faster: time of stock ONNX Runtime / time of FastEP, call by call in turns in one process. ORT INT8 best: "
     "the fastest of dynamic, static, static with float products, and static as FastEP gets it, each with ONNX "
-    f"Runtime's {_FUSION} on or off, whichever is faster.",
+    f"Runtime's {SKIP_FUSION} on or off, whichever is faster.",
     "Per sentence: time of a batch / its sequences / time of a single one.",
 )
 
@@ -45,8 +43,9 @@ def measure_speed(files: DemoFiles, progress: Callable[[str], None]) -> Section:
     """All patterns of DistilBERT at all lengths, in a batch, and on a lower tier."""
     models = [built for built in files.models.values() if built.model.architecture == "distilbert"]
     vocabulary = vocabulary_size(models[0].fastep)
-    progress(f"ONNX Runtime with and without {_FUSION}")
-    stock = _best_settings(_forms(files.baselines["distilbert"], models[0]), vocabulary)
+    progress(f"ONNX Runtime with and without {SKIP_FUSION}")
+    forms = best_settings(_forms(files.baselines["distilbert"], models[0]), threads=1)
+    stock = {_FP32 if form.name == _FP32 else form.title: form.session for form in forms}
     fast = {built.model.name: open_fastep(built.fastep, 1) for built in models}
     sessions = {**stock, **fast}
     figures: list[Figure] = []
@@ -70,29 +69,6 @@ def _forms(baseline: Baseline, built: BuiltModel) -> dict[str, Path]:
         "static-float": baseline.static_float,
         "static as FastEP gets it": built.quantized,
     }
-
-
-def _open_stock(path: Path, *, fusion: bool) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    disabled = None if fusion else [_FUSION]
-    return onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
-    )
-
-
-def _best_settings(forms: dict[str, Path], vocabulary: int) -> dict[str, Any]:
-    """One session of each form, named after its setting where that is not the default."""
-    best: dict[str, Any] = {}
-    for name, path in forms.items():
-        sessions = {fusion: _open_stock(path, fusion=fusion) for fusion in (True, False)}
-        inputs = make_inputs(sessions[True], 1, _LENGTH, vocabulary=vocabulary)
-        turns = {str(fusion): _call(session, inputs) for fusion, session in sessions.items()}
-        times = take_turns(turns, rounds=_SETTING_ROUNDS, warmup=1)
-        fusion = spread(times["True"]).median <= spread(times["False"]).median
-        best[name if fusion or name == _FP32 else f"{name} without {_FUSION}"] = sessions[fusion]
-    return best
 
 
 def _call(session: Any, inputs: Inputs) -> Callable[[], float]:

@@ -15,8 +15,8 @@ import numpy as np
 from pyfastep.bench.inputs import make_inputs, vocabulary_size
 from pyfastep.demo.build import BuiltModel
 from pyfastep.demo.figures.figure import Figure, Section
-from pyfastep.demo.figures.turns import ratios, spread, take_turns
 from pyfastep.demo.figures.worker import Worker, open_fastep, rate
+from pyfastep.demo.turns import ratios, spread, take_turns
 from pyfastep.errors import FastEPError
 
 __all__ = ["measure_threads"]

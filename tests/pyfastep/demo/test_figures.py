@@ -14,12 +14,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pyfastep.demo.figures import __main__ as command
-from pyfastep.demo.figures import accuracy, files, padding, report, sections, speed, threads, turns
+from pyfastep.demo.figures import accuracy, files, padding, report, sections, speed, threads
 from pyfastep.demo.figures.figure import Figure, Section
 from pyfastep.demo.figures.files import DemoFiles
-from pyfastep.demo.figures.turns import Spread
 from pyfastep.demo.figures.worker import Worker, rate
 from pyfastep.demo.models import DemoModel
+from pyfastep.demo.turns import Spread
 from pyfastep.errors import FastEPError
 
 MODELS = (DemoModel("minilm", (4, 1), 0.5), DemoModel("distilbert"), DemoModel("distilbert", (4, 4), 0.8))
@@ -51,28 +51,6 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             monkeypatch.setattr(module, name, value)
 
     return set_all
-
-
-def test_turns_rotate_and_are_compared_one_by_one() -> None:
-    order: list[str] = []
-    values = iter(range(1, 100))
-
-    def turn(name: str) -> Callable[[], float]:
-        def act() -> float:
-            order.append(name)
-            return float(next(values))
-
-        return act
-
-    measured = turns.take_turns({"a": turn("a"), "b": turn("b")}, rounds=3, warmup=1)
-    assert order == ["a", "b", "a", "b", "b", "a", "a", "b"]
-    assert measured == {"a": [3.0, 6.0, 7.0], "b": [4.0, 5.0, 8.0]}
-    assert turns.ratios(measured["b"], measured["a"]).median == 8 / 7
-    assert turns.spread([1.0, 2.0, 3.0]) == Spread(2.0, 1.2, 2.8, 3)
-
-
-def test_a_limit_of_time_leaves_five_rounds() -> None:
-    assert len(turns.take_turns({"a": lambda: 1.0}, rounds=50, seconds=0.0)["a"]) == 5
 
 
 def test_floors() -> None:
