@@ -25,9 +25,13 @@ from .exports import ARCHITECTURES, EXPORTERS, HEADS, HIDDEN, LAYERS, PADDING, S
 
 Feeds = dict[str, NDArray[Any]]
 
-# Of the mean error against the float model, converted to source. FastEP drops roundings of the source and rounds
-# probabilities unnormalized, so it is at or below 1; on some hundred values of a tiny model it scatters a bit.
-MAX_ERROR_RATIO = 1.15
+# Of the mean error against the float model, converted to source: what is promised. FastEP drops roundings of the source
+# and rounds probabilities unnormalized, so it is expected below 1 (found: 0.62 to 1.05).
+MAX_ERROR_RATIO = 1.05
+# Random batches show that mean with an error of their own: batches are independent, so that of the mean over them
+# follows from how far they are apart. Three of these standard errors: 11 degrees of freedom leave a model that is just
+# as promised 0.6 % to fail (Student's t).
+BATCHES, STANDARD_ERRORS = 12, 3.0
 MIN_COSINE = 0.9995
 QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "QLinearMatMul", "MatMulInteger"}
 
@@ -242,12 +246,18 @@ def check_error(float_model: Path, source: Path, model: ir.Model, folder: Path) 
     model_file.save(model, converted_path)
     sessions = [session_of(path) for path in (float_model, source, converted_path)]
     sessions.append(pyfastep.InferenceSession(converted_path, strict=True))
-    errors = np.zeros(3)
-    for seed in range(100, 112):
+    errors = []
+    for seed in range(100, 100 + BATCHES):
         feeds = feeds_of(sessions[0], seed)
         expected, *others = (real_values(session.run(None, feeds), feeds) for session in sessions)
-        errors += [np.abs(other - expected).mean() for other in others]
-    assert errors[1:].max() <= MAX_ERROR_RATIO * errors[0]
+        errors.append([np.abs(other - expected).mean() for other in others])
+    of_source, *of_converted = np.transpose(errors)
+    for found in of_converted:
+        excess = found - MAX_ERROR_RATIO * of_source
+        print(
+            f"MEASURED {found.sum() / of_source.sum():.4f} {excess.std(ddof=1) / BATCHES**0.5 / of_source.mean():.4f}"
+        )
+        assert excess.mean() <= STANDARD_ERRORS * excess.std(ddof=1) / BATCHES**0.5
 
 
 def check_exact(source: Path, folder: Path, is_equal: bool = True) -> None:
