@@ -26,7 +26,7 @@ from .exports import ARCHITECTURES, EXPORTERS, HEADS, HIDDEN, LAYERS, PADDING, S
 Feeds = dict[str, NDArray[Any]]
 
 # Of the mean error against the float model, converted to source: what is promised. FastEP drops roundings of the source
-# and rounds probabilities unnormalized, so it is expected below 1 (found: 0.62 to 1.05).
+# and rounds probabilities unnormalized, so it is expected below 1 (found: 0.12 to 1.05).
 MAX_ERROR_RATIO = 1.05
 # Random batches show that mean with an error of their own: batches are independent, so that of the mean over them
 # follows from how far they are apart. Three of these standard errors: 11 degrees of freedom leave a model that is just
