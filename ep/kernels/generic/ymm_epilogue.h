@@ -39,20 +39,23 @@ FASTEP_INLINE F32x8 ActivateForBytes(F32x8 v) {
   return kActivation == Activation::kGelu ? CoarseGeluErf<YmmOps>(v) : CoarseGeluTanh<YmmOps>(v);
 }
 
-// The clamp comes before the rounding, so that any float has an integer. Relu is in the clamp.
-template <Activation kActivation, bool kCoarse, ScaleBy kScale>
+// The clamp comes before the rounding, so that any float has an integer. Relu is in the clamp. Without it the packing
+// to bytes, which saturates, is all that is needed.
+template <Activation kActivation, bool kCoarse, ScaleBy kScale, bool kClamp>
 FASTEP_INLINE I32x8 Quantize(const Epilogue& e, int32_t row, int32_t t, I32x8 acc) {
   F32x8 v = Dequantize<kScale>(e, row, t, acc);
   if constexpr (kActivation == Activation::kGelu || kActivation == Activation::kGeluTanh) {
     v = ActivateForBytes<kActivation, kCoarse>(v);
     v = _mm256_fmadd_ps(v, _mm256_set1_ps(e.out_scale), _mm256_set1_ps(e.out_zero_point));
   }
-  v = _mm256_max_ps(v, _mm256_set1_ps(static_cast<float>(e.lo)));
-  v = _mm256_min_ps(v, _mm256_set1_ps(static_cast<float>(e.hi)));
+  if constexpr (kClamp) {
+    v = _mm256_max_ps(v, _mm256_set1_ps(static_cast<float>(e.lo)));
+    v = _mm256_min_ps(v, _mm256_set1_ps(static_cast<float>(e.hi)));
+  }
   return _mm256_cvtps_epi32(v);
 }
 
-// Four rows of eight values in [0, 255] or [-128, 127] to the bytes of one quad.
+// Four rows of eight values to the bytes of one quad; what is beyond [0, 255] or [-128, 127] becomes their ends.
 FASTEP_INLINE __m256i InterleaveRows(const I32x8 (&q)[kEpilogueRows], bool is_signed) {
   const __m256i words01 = _mm256_packs_epi32(q[0], q[1]);
   const __m256i words23 = _mm256_packs_epi32(q[2], q[3]);
@@ -70,7 +73,7 @@ FASTEP_INLINE I32x8 LoadSums(const Epilogue& e, const int32_t* acc, int32_t row,
 }
 
 // Rows [row, row + 4) of the layer; `acc` [4][tokens]; `out` is where their output starts.
-template <Activation kActivation, bool kCoarse = false, ScaleBy kScale = ScaleBy::kRow>
+template <Activation kActivation, bool kCoarse, ScaleBy kScale, bool kClamp>
 void StoreQuantized(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
   const bool is_signed = e.kind == OutputKind::kQuantS8;
   uint8_t* bytes = static_cast<uint8_t*>(out);
@@ -78,7 +81,7 @@ void StoreQuantized(const Epilogue& e, const int32_t* acc, int32_t row, int32_t 
     I32x8 q[kEpilogueRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kEpilogueRows; ++r) {
-      q[r] = Quantize<kActivation, kCoarse, kScale>(e, row + r, t, LoadSums(e, acc + r * tokens, row + r, t));
+      q[r] = Quantize<kActivation, kCoarse, kScale, kClamp>(e, row + r, t, LoadSums(e, acc + r * tokens, row + r, t));
     }
     StoreYmm(bytes + t * kEpilogueRows, InterleaveRows(q, is_signed));
   }
@@ -119,10 +122,19 @@ void StoreInt32(const Epilogue& e, const int32_t* acc, int32_t row, int32_t toke
 
 using StoreRowsFn = void (*)(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out);
 
+template <Activation kActivation, bool kCoarse = false, ScaleBy kScale = ScaleBy::kRow>
+StoreRowsFn ChooseStoreQuantized(const Epilogue& e) {
+  const int32_t lowest = e.kind == OutputKind::kQuantS8 ? -128 : 0;
+  const bool clamp = !e.bounded || e.lo != lowest || e.hi != lowest + 255;
+  return clamp ? StoreQuantized<kActivation, kCoarse, kScale, true>
+               : StoreQuantized<kActivation, kCoarse, kScale, false>;
+}
+
 template <Activation kActivation>
 StoreRowsFn ChooseStoreGelu(const Epilogue& e) {
   if (e.kind == OutputKind::kFloat) return StoreFloat<kActivation>;
-  return e.out_scale <= kCoarseGeluScale ? StoreQuantized<kActivation, true> : StoreQuantized<kActivation>;
+  return e.out_scale <= kCoarseGeluScale ? ChooseStoreQuantized<kActivation, true>(e)
+                                         : ChooseStoreQuantized<kActivation>(e);
 }
 
 StoreRowsFn ChooseStoreRows(const Epilogue& e) {
@@ -131,11 +143,11 @@ StoreRowsFn ChooseStoreRows(const Epilogue& e) {
   const bool is_float = e.kind == OutputKind::kFloat;
   if (e.token_scale != nullptr) {
     constexpr auto kToken = ScaleBy::kToken;
-    return is_float ? StoreFloat<Activation::kNone, kToken> : StoreQuantized<Activation::kNone, false, kToken>;
+    return is_float ? StoreFloat<Activation::kNone, kToken> : ChooseStoreQuantized<Activation::kNone, false, kToken>(e);
   }
   switch (e.activation) {
     case Activation::kRelu:
-      return is_float ? StoreFloat<Activation::kRelu> : StoreQuantized<Activation::kNone>;
+      return is_float ? StoreFloat<Activation::kRelu> : ChooseStoreQuantized<Activation::kNone>(e);
     case Activation::kGelu:
       return ChooseStoreGelu<Activation::kGelu>(e);
     case Activation::kGeluTanh:
@@ -143,7 +155,7 @@ StoreRowsFn ChooseStoreRows(const Epilogue& e) {
     case Activation::kNone:
       break;
   }
-  return is_float ? StoreFloat<Activation::kNone> : StoreQuantized<Activation::kNone>;
+  return is_float ? StoreFloat<Activation::kNone> : ChooseStoreQuantized<Activation::kNone>(e);
 }
 
 constexpr size_t OutputBytes(OutputKind kind) {
