@@ -46,10 +46,13 @@ struct RhsView {
   const void*
       values;       // [blocks][R][4] in the tier's own element form (see value_bytes); 4x1: [blocks][4 rows][4 inputs]
   int32_t k_quads;  // quads in this K-block
-  // R x 4 blocks, only for tiers that list kBoundedPairs: the values are s8 in natural order whatever value_bytes says,
-  // and in every row of a block neither the weights of inputs 0 and 1 nor those of 2 and 3, each times an input of
-  // 0..255, add up to what leaves int16.
-  bool bounded_pairs = false;
+  // Not null: R x 4 blocks stand in couples, so that sums of 16 bits hold the products of a whole couple; only for
+  // tiers that list kCoupledBlocks. The values of a couple are s8 [R][2 blocks][4], then a mask [4]: where it is not 0
+  // but -1, the kernel takes 255 - x instead of this input of the second block, and the weights of that input are
+  // negated. Of no row do the weights of inputs 0 and 1 of both blocks, each times a number of 0..255, add up to what
+  // leaves int16, in whatever order; nor do those of inputs 2 and 3. A couple counts as two blocks in group_ptr and
+  // index.
+  const int32_t* couple_offset = nullptr;  // [N] to be added to acc_init: what 255 - x leaves out
 };
 
 enum class OutputKind : int {
@@ -94,7 +97,7 @@ constexpr uint32_t kTokenScaleEpilogue = 2;  // Epilogue::token_scale
 constexpr uint32_t kTokenMaxEpilogue = 4;    // Epilogue::token_max
 constexpr uint32_t kPlanarEpilogue = 8;      // Epilogue::planar, and LayerNormArgs::planar
 // Another form of weights.
-constexpr uint32_t kBoundedPairs = 16;  // RhsView::bounded_pairs
+constexpr uint32_t kCoupledBlocks = 16;  // RhsView::couple_offset
 // Another form of scores.
 constexpr uint32_t kOffsetScores = 32;  // SoftmaxArgs::score_offset
 

@@ -2,22 +2,26 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <utility>
 #include <vector>
 
+#include "core/couples.h"
 #include "core/error.h"
 
 namespace fastep {
 namespace {
 
-constexpr size_t kReadableSlack = 64;  // bytes past the end that kernels may read
-constexpr int kQuadIndexStep = 64;     // bytes of a quad in a tile of 16 tokens
-constexpr int kInputIndexStep = 16;    // bytes of an input there
-// Bounded pairs are worth this part of the blocks in two copies: products of them are about 1.45 times as fast.
-constexpr double kMostStoredTwice = 0.25;
+constexpr size_t kReadableSlack = 64;        // bytes past the end that kernels may read
+constexpr int kQuadIndexStep = 64;           // bytes of a quad in a tile of 16 tokens
+constexpr int kInputIndexStep = 16;          // bytes of an input there
 constexpr int kShortOrder[] = {0, 2, 1, 3};  // of 16-bit values inside a quad
 
 constexpr size_t IndicesPerBlock(RhsKind kind) { return kind == RhsKind::k4x1 ? 4 : 1; }
+
+void Require(bool condition) {
+  if (!condition) throw Error("packed weights do not have the form that they claim");
+}
 
 bool AnyNonZero(const Weights& weights, int64_t row, int count, int64_t k0, int64_t k1) {
   const int64_t row_end = std::min(weights.n, row + count);
@@ -29,26 +33,31 @@ bool AnyNonZero(const Weights& weights, int64_t row, int count, int64_t k0, int6
   return false;
 }
 
-// Four weights of one row; what is beyond the matrix reads as 0.
-std::array<int, 4> Quad(const Weights& weights, int64_t row, int64_t quad) {
-  std::array<int, 4> values{};
-  for (int64_t i = 0; i < 4 && row < weights.n; ++i) {
-    if (4 * quad + i < weights.k) values[static_cast<size_t>(i)] = weights.Row(row)[4 * quad + i];
+// Rows [row, row + count) of one quad; what is beyond the matrix reads as 0.
+QuadBlock BlockOf(const Weights& weights, int64_t row, int count, int64_t quad, int32_t place) {
+  QuadBlock block{place, {}};
+  for (int r = 0; r < count && row + r < weights.n; ++r) {
+    for (int i = 0; i < 4 && 4 * quad + i < weights.k; ++i) block.rows[r][i] = weights.Row(row + r)[4 * quad + i];
   }
-  return values;
+  return block;
 }
 
-bool IsBounded(int first, int second) {
-  const int high = std::max(first, 0) + std::max(second, 0), low = std::min(first, 0) + std::min(second, 0);
-  return 255 * high <= 32767 && 255 * low >= -32768;
-}
+// Vector instructions for eight tokens of `count` blocks of `rows` rows, and of `count` couples.
+int64_t BlockCost(int rows, int64_t count) { return (4 * rows + 2) * count; }
+int64_t CoupleCost(int rows, int64_t count) { return (5 * rows + 1) * count; }
 
-bool IsBounded(const Weights& weights, int64_t row, int rows, int64_t quad) {
-  for (int64_t r = row; r < row + rows; ++r) {
-    const std::array<int, 4> w = Quad(weights, r, quad);
-    if (!IsBounded(w[0], w[1]) || !IsBounded(w[2], w[3])) return false;
+// Every block of every row group reads inside its K-block.
+void CheckIndices(const PackedRhs& rhs) {
+  const int32_t groups = rhs.rows() / RowsPerGroup(rhs.kind());
+  const int step = rhs.kind() == RhsKind::k4x1 ? kInputIndexStep : kQuadIndexStep;
+  for (int32_t b = 0; b < rhs.k_blocks(); ++b) {
+    const RhsView view = rhs.View(b);
+    const int32_t end = view.k_quads * kQuadIndexStep;
+    const size_t last = size_t{view.group_ptr[groups]} * IndicesPerBlock(rhs.kind());
+    for (size_t i = size_t{view.group_ptr[0]} * IndicesPerBlock(rhs.kind()); i < last; ++i) {
+      Require(view.index[i] < end && view.index[i] % step == 0);
+    }
   }
-  return true;
 }
 
 }  // namespace
@@ -68,9 +77,7 @@ class PackedRhs::Packer {
         PackGatherBlocks();
         break;
       default:
-        rhs_.bounded_pairs_ = (kernels_.extras & kBoundedPairs) != 0 && PairsAreBounded();
-        if (rhs_.bounded_pairs_) rhs_.value_bytes_ = 1;
-        PackQuadBlocks();
+        if ((kernels_.extras & kCoupledBlocks) == 0 || !PackCouples()) PackQuadBlocks();
     }
     values_.resize(values_.size() + kReadableSlack);
     rhs_.values_ = SharedArray<uint8_t>(std::move(values_));
@@ -85,9 +92,11 @@ class PackedRhs::Packer {
   void PackDense();
   void PackQuadBlocks();
   void PackGatherBlocks();
-  // True if most blocks of R x 4 need no second copy to be stored as bounded pairs.
-  bool PairsAreBounded() const;
-  void AppendBoundedPairs(int64_t row, int64_t quad);
+  // Leaves everything as it was and returns false where single blocks are faster.
+  bool PackCouples();
+  std::vector<QuadBlock> KeptBlocks(int64_t row, int32_t k_block) const;
+  void AppendCouple(int64_t row, const Couple& couple);
+  void Append(const std::array<int8_t, 4>& bytes);
   void AppendGathered(int64_t row, int64_t first_input, const std::vector<int64_t>& kept);
   // Appends a block: rows [row, row + count) x four inputs. An input at or beyond K reads as 0.
   void AppendValues(int64_t row, int count, const int64_t* inputs);
@@ -98,6 +107,7 @@ class PackedRhs::Packer {
   AlignedVector<uint32_t> group_ptr_;
   AlignedVector<uint16_t> index_;
   AlignedVector<uint8_t> values_;
+  AlignedVector<int32_t> couple_offset_;
 };
 
 PackedRhs::PackedRhs(const Weights& weights, RhsKind kind, const KernelTable& kernels)
@@ -119,7 +129,7 @@ RhsView PackedRhs::View(int32_t k_block) const {
   const int32_t groups = rows_ / RowsPerGroup(kind_);
   const int32_t quad_begin = QuadBegin(k_block);
   RhsView view{};
-  view.bounded_pairs = bounded_pairs_;
+  view.couple_offset = coupled() ? couple_offset_.data() : nullptr;
   view.k_quads = QuadBegin(k_block + 1) - quad_begin;
   if (kind_ == RhsKind::kDense) {
     view.group_ptr = nullptr;
@@ -133,12 +143,20 @@ RhsView PackedRhs::View(int32_t k_block) const {
   return view;
 }
 
-size_t PackedRhs::bytes() const { return values_.bytes() + index_.bytes() + group_ptr_.bytes(); }
+int64_t PackedRhs::stored_blocks() const {
+  if (!coupled()) return blocks_;
+  return static_cast<int64_t>(index_.size()) - static_cast<int64_t>(kReadableSlack / sizeof(uint16_t));
+}
+
+size_t PackedRhs::bytes() const {
+  return values_.bytes() + index_.bytes() + group_ptr_.bytes() + couple_offset_.bytes();
+}
 
 void PackedRhs::MoveInto(PagePool& pool) {
   pool.Take(values_);
   pool.Take(index_);
   pool.Take(group_ptr_);
+  pool.Take(couple_offset_);
 }
 
 void PackedRhs::Packer::AppendValues(int64_t row, int count, const int64_t* inputs) {
@@ -173,11 +191,6 @@ void PackedRhs::Packer::PackQuadBlocks() {
       group_ptr_.push_back(static_cast<uint32_t>(rhs_.blocks_));
       for (int64_t q = rhs_.QuadBegin(b); q < rhs_.QuadBegin(b + 1); ++q) {
         if (!AnyNonZero(weights_, row, rows, 4 * q, 4 * q + 4)) continue;
-        if (rhs_.bounded_pairs_ && !IsBounded(weights_, row, rows, q)) {
-          AppendBoundedPairs(row, q);
-          index_.insert(index_.end(), 2, static_cast<uint16_t>((q - rhs_.QuadBegin(b)) * kQuadIndexStep));
-          continue;
-        }
         const int64_t inputs[] = {4 * q, 4 * q + 1, 4 * q + 2, 4 * q + 3};
         AppendValues(row, rows, inputs);
         index_.push_back(static_cast<uint16_t>((q - rhs_.QuadBegin(b)) * kQuadIndexStep));
@@ -187,29 +200,54 @@ void PackedRhs::Packer::PackQuadBlocks() {
   }
 }
 
-bool PackedRhs::Packer::PairsAreBounded() const {
+// Blocks with weights other than 0, in a row group from `row` on.
+std::vector<QuadBlock> PackedRhs::Packer::KeptBlocks(int64_t row, int32_t k_block) const {
   const int rows = RowsPerGroup(rhs_.kind_);
-  int64_t all = 0, bounded = 0;
-  for (int32_t row = 0; row < rhs_.rows_; row += rows) {
-    for (int64_t q = 0; q < rhs_.k_quads_; ++q) {
-      if (!AnyNonZero(weights_, row, rows, 4 * q, 4 * q + 4)) continue;
-      ++all;
-      bounded += IsBounded(weights_, row, rows, q);
-    }
+  std::vector<QuadBlock> kept;
+  for (int32_t q = rhs_.QuadBegin(k_block); q < rhs_.QuadBegin(k_block + 1); ++q) {
+    if (!AnyNonZero(weights_, row, rows, 4 * int64_t{q}, 4 * int64_t{q} + 4)) continue;
+    kept.push_back(BlockOf(weights_, row, rows, q, q - rhs_.QuadBegin(k_block)));
   }
-  return all - bounded <= static_cast<int64_t>(kMostStoredTwice * static_cast<double>(all));
+  return kept;
 }
 
-// A block as the sum of two, with half of each weight, which are always bounded.
-void PackedRhs::Packer::AppendBoundedPairs(int64_t row, int64_t quad) {
-  for (int copy = 0; copy < 2; ++copy) {
-    for (int64_t r = row; r < row + RowsPerGroup(rhs_.kind_); ++r) {
-      for (const int value : Quad(weights_, r, quad)) {
-        values_.push_back(static_cast<uint8_t>(copy == 0 ? value / 2 : value - value / 2));
-      }
+bool PackedRhs::Packer::PackCouples() {
+  const int rows = RowsPerGroup(rhs_.kind_);
+  couple_offset_.assign(static_cast<size_t>(rhs_.rows_), 0);
+  for (int32_t b = 0; b < rhs_.k_blocks_; ++b) {
+    for (int32_t row = 0; row < rhs_.rows_; row += rows) {
+      group_ptr_.push_back(static_cast<uint32_t>(index_.size()));
+      const std::vector<QuadBlock> kept = KeptBlocks(row, b);
+      rhs_.blocks_ += static_cast<int64_t>(kept.size());
+      for (const Couple& couple : CoupleBlocks(kept, rows)) AppendCouple(row, couple);
     }
-    ++rhs_.blocks_;
+    group_ptr_.push_back(static_cast<uint32_t>(index_.size()));
   }
+  if (CoupleCost(rows, static_cast<int64_t>(index_.size()) / 2) <= BlockCost(rows, rhs_.blocks_)) {
+    rhs_.value_bytes_ = 1;
+    rhs_.couple_offset_ = SharedArray<int32_t>(std::move(couple_offset_));
+    return true;
+  }
+  rhs_.blocks_ = 0;
+  group_ptr_.clear();
+  index_.clear();
+  values_.clear();
+  return false;
+}
+
+void PackedRhs::Packer::AppendCouple(int64_t row, const Couple& couple) {
+  const int rows = RowsPerGroup(rhs_.kind_);
+  for (const QuadBlock& block : couple.block) index_.push_back(static_cast<uint16_t>(block.quad * kQuadIndexStep));
+  for (int r = 0; r < rows; ++r) {
+    for (const QuadBlock& block : couple.block) Append(block.rows[r]);
+    for (size_t i = 0; i < 4; ++i) couple_offset_[row + r] += couple.mask[i] * 255 * couple.block[1].rows[r][i];
+  }
+  Append(couple.mask);
+}
+
+void PackedRhs::Packer::Append(const std::array<int8_t, 4>& bytes) {
+  values_.resize(values_.size() + bytes.size());
+  std::memcpy(values_.data() + values_.size() - bytes.size(), bytes.data(), bytes.size());
 }
 
 void PackedRhs::Packer::PackGatherBlocks() {
@@ -245,41 +283,37 @@ void PackedRhs::Packer::AppendGathered(int64_t row, int64_t first_input, const s
 }
 
 void PackedRhs::Check(int64_t n, int64_t k, const KernelTable& kernels) const {
-  const auto require = [](bool condition) {
-    if (!condition) throw Error("packed weights do not have the form that they claim");
-  };
   const auto kind = static_cast<int>(kind_);
-  require(kind >= 0 && kind < kRhsKinds && kernels.product[kind] != nullptr);
+  Require(kind >= 0 && kind < kRhsKinds && kernels.product[kind] != nullptr);
   const bool blocked = kind_ != RhsKind::kDense && kind_ != RhsKind::k4x1;
-  require(!bounded_pairs_ || (blocked && (kernels.extras & kBoundedPairs) != 0));
-  require(value_bytes_ == (bounded_pairs_ ? 1 : kernels.value_bytes));
-  require(rows_ == static_cast<int64_t>(RoundUp(n, kRowStep)) && k_quads_ == static_cast<int64_t>(CeilDiv(k, 4)));
-  require(k_blocks_ >= 1 && k_blocks_ <= k_quads_ && CeilDiv(k_quads_, k_blocks_) <= kMaxBlockQuads);
+  Require(!coupled() || (blocked && (kernels.extras & kCoupledBlocks) != 0));
+  Require(value_bytes_ == (coupled() ? 1 : kernels.value_bytes));
+  Require(rows_ == static_cast<int64_t>(RoundUp(n, kRowStep)) && k_quads_ == static_cast<int64_t>(CeilDiv(k, 4)));
+  Require(k_blocks_ >= 1 && k_blocks_ <= k_quads_ && CeilDiv(k_quads_, k_blocks_) <= kMaxBlockQuads);
   const int64_t groups = rows_ / RowsPerGroup(kind_);
-  if (kind_ == RhsKind::kDense) require(blocks_ == groups * k_quads_);
-  require(blocks_ >= 0 && blocks_ <= groups * (2 * int64_t{k_quads_} + k_blocks_));
+  if (kind_ == RhsKind::kDense) Require(blocks_ == groups * k_quads_);
+  Require(blocks_ >= 0 && blocks_ <= groups * (2 * int64_t{k_quads_} + k_blocks_));
+  Require(stored_blocks() >= 0);
+  const auto stored = static_cast<uint64_t>(stored_blocks());
   const size_t block_bytes = static_cast<size_t>(RowsPerGroup(kind_)) * 4 * value_bytes_;
-  require(values_.size() == static_cast<size_t>(blocks_) * block_bytes + kReadableSlack);
+  const size_t mask_bytes = coupled() ? stored / 2 * 4 : 0;
+  Require(values_.size() == stored * block_bytes + mask_bytes + kReadableSlack);
   if (kind_ == RhsKind::kDense) return;
-  require(group_ptr_.size() == static_cast<size_t>(k_blocks_ * (groups + 1) + 1));
-  require(index_.size() == static_cast<size_t>(blocks_) * IndicesPerBlock(kind_) + kReadableSlack / sizeof(uint16_t));
-  for (size_t i = 0; i + 1 < group_ptr_.size(); ++i) require(group_ptr_[i] <= group_ptr_[i + 1]);
-  require(group_ptr_[group_ptr_.size() - 1] <= static_cast<uint64_t>(blocks_));
+  Require(group_ptr_.size() == static_cast<size_t>(k_blocks_ * (groups + 1) + 1));
+  Require(index_.size() == stored * IndicesPerBlock(kind_) + kReadableSlack / sizeof(uint16_t));
+  for (size_t i = 0; i + 1 < group_ptr_.size(); ++i) Require(group_ptr_[i] <= group_ptr_[i + 1]);
+  Require(group_ptr_[group_ptr_.size() - 1] <= stored);
+  if (coupled()) {
+    Require(couple_offset_.size() == static_cast<size_t>(rows_));
+    for (const uint32_t first : group_ptr_) Require(first % 2 == 0);
+  }
   // 4x1 reads the block after the last one of a call, too: the first of the next K-block, or zeros.
   if (kind_ == RhsKind::k4x1) {
-    for (int32_t b = 1; b < k_blocks_; ++b) require(View(b - 1).group_ptr[groups] == View(b).group_ptr[0]);
-    require(group_ptr_[group_ptr_.size() - 1] == blocks_);
-    for (size_t i = static_cast<size_t>(blocks_) * 4; i < index_.size(); ++i) require(index_[i] == 0);
+    for (int32_t b = 1; b < k_blocks_; ++b) Require(View(b - 1).group_ptr[groups] == View(b).group_ptr[0]);
+    Require(group_ptr_[group_ptr_.size() - 1] == blocks_);
+    for (size_t i = static_cast<size_t>(blocks_) * 4; i < index_.size(); ++i) Require(index_[i] == 0);
   }
-  for (int32_t b = 0; b < k_blocks_; ++b) {
-    const int step = kind_ == RhsKind::k4x1 ? kInputIndexStep : kQuadIndexStep;
-    const int32_t end = (QuadBegin(b + 1) - QuadBegin(b)) * kQuadIndexStep;
-    const uint32_t* group_ptr = View(b).group_ptr;
-    const size_t last = size_t{group_ptr[groups]} * IndicesPerBlock(kind_);
-    for (size_t i = size_t{group_ptr[0]} * IndicesPerBlock(kind_); i < last; ++i) {
-      require(index_[i] < end && index_[i] % step == 0);
-    }
-  }
+  CheckIndices(*this);
 }
 
 }  // namespace fastep

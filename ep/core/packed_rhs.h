@@ -12,7 +12,7 @@
 
 namespace fastep {
 
-constexpr uint32_t kPackingVersion = 2;
+constexpr uint32_t kPackingVersion = 3;
 
 // K is cut into blocks of whole quads; a K-block's row groups stand together, so that one pass over the rows reads one
 // K-block of the tile again and again from the nearest cache.
@@ -27,7 +27,7 @@ class PackedRhs {
   int32_t k_blocks() const { return k_blocks_; }
   int32_t QuadBegin(int32_t k_block) const;
   RhsView View(int32_t k_block) const;
-  int64_t blocks() const { return blocks_; }  // stored, padding of groups included
+  int64_t blocks() const { return blocks_; }  // of this kind, padding of groups included
   size_t bytes() const;
   void MoveInto(PagePool& pool);
 
@@ -36,17 +36,18 @@ class PackedRhs {
 
   template <class Archive, class Self>
   static void Fields(Archive& archive, Self& self) {
-    archive(self.kind_, self.value_bytes_, self.bounded_pairs_, self.rows_, self.k_quads_, self.k_blocks_,
-            self.blocks_);
-    archive(self.group_ptr_, self.index_, self.values_);
+    archive(self.kind_, self.value_bytes_, self.rows_, self.k_quads_, self.k_blocks_, self.blocks_);
+    archive(self.group_ptr_, self.index_, self.values_, self.couple_offset_);
   }
 
  private:
   class Packer;
 
+  bool coupled() const { return !couple_offset_.empty(); }
+  int64_t stored_blocks() const;  // with the second copies and the empty places of couples
+
   RhsKind kind_ = RhsKind::kDense;
   int32_t value_bytes_ = 1;
-  bool bounded_pairs_ = false;
   int32_t rows_ = 0;
   int32_t k_quads_ = 0;
   int32_t k_blocks_ = 1;
@@ -54,6 +55,7 @@ class PackedRhs {
   SharedArray<uint32_t> group_ptr_;  // [k_blocks][groups + 1]
   SharedArray<uint16_t> index_;
   SharedArray<uint8_t> values_;
+  SharedArray<int32_t> couple_offset_;  // [rows], or none
 };
 
 }  // namespace fastep

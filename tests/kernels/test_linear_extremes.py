@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from . import reference
-from .capi import KINDS, Capi
-from .cases import make_spec
+from .capi import KINDS, Array, Capi
+from .cases import make_spec, random_x
 from .test_linear import check
 
 
@@ -24,28 +25,64 @@ def test_products_that_saturate_16_bits(capi: Capi, tier: str, kind: str, value:
     check(capi, signed, np.full((18, 130), -128, np.int8), tier, kind)
 
 
-# Two weights whose 16-bit sum with inputs of 255 is the largest or the least that fits, and the first that does not.
-BOUNDED = ((64, 64), (127, 1), (-64, -64), (-128, 0), (127, -128), (-128, 127), (128 - 2, 2))
-UNBOUNDED = ((65, 64), (127, 2), (-65, -64), (-128, -1), (127, 127), (-128, -128))
+def inputs_of_extreme_sums(values: Array) -> Array:
+    """Tokens `[2 N, K]` for which the products of each row are all as large as can be, or all as small."""
+    return np.concatenate([np.where(values > 0, 255, 0), np.where(values < 0, 255, 0)]).astype(np.uint8)
+
+
+def pick(rng: np.random.Generator, shape: tuple[int, int], choices: tuple[int, ...]) -> Array:
+    return np.array(choices)[rng.integers(0, len(choices), shape)]
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, int], deviation: float) -> Array:
+    return np.clip(np.rint(rng.normal(0, deviation, shape)), -128, 127)
+
+
+def few_large(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    return np.where(rng.random(shape) < 0.2, pick(rng, shape, (127, -127, -128)), normal(rng, shape, 20))
+
+
+# Two weights with inputs of 255 leave 16 bits, or not: around that end, far beyond it, and as real weights do.
+WEIGHTS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
+    "largest": lambda rng, shape: np.full(shape, 127),
+    "least": lambda rng, shape: np.full(shape, -128),
+    "signs": lambda rng, shape: pick(rng, shape, (127, -127)),
+    "extremes": lambda rng, shape: pick(rng, shape, (-128, -127, 127, 0)),
+    "around 64": lambda rng, shape: pick(rng, shape, (63, 64, 65, -63, -64, -65)),
+    "around 32": lambda rng, shape: pick(rng, shape, (31, 32, 33, -31, -32, -33)),
+    "sums of 128": lambda rng, shape: pick(rng, shape, (127, 1, -1, -128, 126, 2, 0)),
+    "one in a row of its own": lambda rng, shape: np.where(rng.random(shape) < 0.02, -128, 0),
+    "few large": few_large,
+    "normal 20": lambda rng, shape: normal(rng, shape, 20),
+    "normal 40": lambda rng, shape: normal(rng, shape, 40),
+    "normal 60": lambda rng, shape: normal(rng, shape, 60),
+    "uniform": lambda rng, shape: rng.integers(-128, 128, shape),
+}
 
 
 @pytest.mark.parametrize("kind", ["1x4", "2x4", "4x4", "8x4"])
-@pytest.mark.parametrize("unbounded_part", [0.0, 0.02, 0.9])
-def test_pairs_around_the_end_of_16_bits(capi: Capi, tier: str, kind: str, unbounded_part: float) -> None:
-    """A tier may keep weights as bytes for vpmaddubsw if few pairs can saturate; those must come out exact, too."""
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_no_sum_of_16_bits_overflows(capi: Capi, tier: str, kind: str, weights: str) -> None:
+    """A tier may keep weights as bytes for vpmaddubsw and add up what it gives in 16 bits: only where that is exact."""
     rng = np.random.default_rng(3)
-    n, k = 40, 132
-    pairs = rng.integers(-60, 60, (n, k // 2, 2))
-    pairs[::3] = np.array(BOUNDED)[rng.integers(0, len(BOUNDED), pairs[::3].shape[:2])]
-    chosen = rng.random((n // 8, k // 4)).repeat(8, 0).repeat(2, 1) < unbounded_part
-    pairs[chosen] = np.array(UNBOUNDED)[rng.integers(0, len(UNBOUNDED), int(chosen.sum()))]
-    spec = make_spec(rng, pairs.reshape(n, k).astype(np.int8), x_zero_point=0)
-    x = np.full((35, k), 255, np.uint8)
-    x[1::2] = rng.integers(0, 256, x[1::2].shape)
-    check(capi, spec, x, tier, kind)
-    if tier == "avx2" and capi.offers(tier, kind):
-        between = 1.7 * n * k  # bytes and words of weights, with some indices
-        assert (capi.linear(spec, tier, kind).info.packed_bytes < between) == (unbounded_part < 0.5)
+    for n, k in ((1, 1), (4, 4), (8, 8), (3, 12), (9, 17), (40, 132), (17, 803)):
+        values = WEIGHTS[weights](rng, (n, k)).astype(np.int8)
+        values[rng.random(n) < 0.1] = 0
+        values[:, rng.random(k) < 0.1] = 0
+        spec = make_spec(rng, values, x_zero_point=int(rng.integers(256)))
+        check(capi, spec, np.concatenate([inputs_of_extreme_sums(values), random_x(rng, 5, k)]), tier, kind)
+
+
+def test_bytes_where_they_are_faster(capi: Capi) -> None:
+    """Without an instruction that adds up four products, weights of bytes need room in 16 bits."""
+    tier = "avx2"
+    if not capi.offers(tier, "4x4"):
+        pytest.skip("the tier does not run here")
+    rng = np.random.default_rng(4)
+    between = 1.75 * 64 * 256  # bytes and words of weights, each with its indices
+    for weights, as_bytes in (("normal 20", True), ("around 32", True), ("signs", False), ("uniform", False)):
+        spec = make_spec(rng, WEIGHTS[weights](rng, (64, 256)).astype(np.int8))
+        assert (capi.linear(spec, tier, "4x4").info.packed_bytes < between) == as_bytes, weights
 
 
 @pytest.mark.parametrize("value", [127, -128])

@@ -1,21 +1,21 @@
 // Tier avx2: exact products from AVX2 + FMA alone.
 //
-// vpmaddubsw is the natural instruction, but it saturates its 16-bit sums (255 * 127 * 2 does not fit). Most blocks of
-// real weights have no such pair; PackedRhs splits the others in two. Elsewhere, and in layers with many of them, the
-// inputs are split into even and odd bytes, which are 16-bit numbers then, the weights are packed as 16-bit numbers in
-// the order 0 2 1 3, and
+// vpmaddubsw is the natural instruction, but saturates: couples.h says where it is used all the same. Elsewhere inputs
+// are split into even and odd bytes, which are 16-bit numbers then, the weights are packed as 16-bit numbers in the
+// order 0 2 1 3, and
 //
 //   acc += vpmaddwd(x0 x2, w0 w2) + vpmaddwd(x1 x3, w1 w3)
 //
 // instruction       ports, latency   Alder Lake / Sapphire Rapids   Zen 3, 4
-//   vpmaddwd ymm                     p01, 5                          FP03, 3
-//   vpaddd, vpand ymm                p015, 1                         FP0123, 1
+//   vpmaddwd, vpmaddubsw ymm         p01, 5                          FP03, 3
+//   vpadd*, vpand, vpxor ymm         p015, 1                         FP0123, 1
 //   vpsrlw ymm                       p01, 1                          FP12, 1
 //   vpunpck* ymm                     p15, 1                          FP12, 1
 //   vpbroadcastd ymm, m32            load                            load
 // (Agner Fog, "Instruction tables"; uops.info.) A 4 x 4 block of 16 tokens takes 16 + 16 + 4 of them for 256
 // products: 21.3 per cycle at three vector instructions per cycle.
 
+#include "kernels/avx2/couples.h"
 #include "kernels/generic/ymm_attention.h"
 #include "kernels/generic/ymm_float_attention.h"
 #include "kernels/generic/ymm_layer_norm.h"
@@ -27,6 +27,7 @@ namespace {
 
 struct Avx2Dot {
   using Value = int16_t;
+  static constexpr bool kCoupled = false;
   struct Weights {
     __m256i even, odd;
   };
@@ -34,8 +35,8 @@ struct Avx2Dot {
     __m256i even, odd;
   };
   // dense, 1x4, 2x4, 4x4, 8x4, 4x1: eight sums in registers, beside inputs and weights of two registers each.
-  static constexpr int kRows[kRhsKinds] = {4, 1, 2, 4, 8, 4};
-  static constexpr int kVectors[kRhsKinds] = {2, 8, 4, 2, 1, 2};
+  static constexpr int kRows[kRhsKinds] = {8, 1, 2, 4, 8, 4};
+  static constexpr int kVectors[kRhsKinds] = {1, 8, 4, 2, 1, 2};
 
   static FASTEP_INLINE Weights LoadWeights(const Value* w) {
     int32_t pairs[2];
@@ -76,30 +77,9 @@ struct Avx2Dot {
   }
 };
 
-// Weights whose pairs are bounded: vpmaddubsw does not saturate, and takes the inputs as they stand. A 4 x 4 block of
-// 16 tokens takes 8 of it, 8 vpmaddwd and 8 vpaddd for 256 products: 32 per cycle.
-struct Avx2PairDot {
-  using Value = int8_t;
-  using Weights = __m256i;
-  using Lhs = __m256i;
-  // 1x4, 2x4, 4x4, 8x4
-  static constexpr int kRows[kRhsKinds] = {0, 1, 2, 4, 4, 0};
-  static constexpr int kVectors[kRhsKinds] = {0, 8, 4, 2, 2, 0};
-
-  static FASTEP_INLINE Weights LoadWeights(const Value* w) {
-    int32_t quad;
-    __builtin_memcpy(&quad, w, sizeof(quad));
-    return _mm256_set1_epi32(quad);
-  }
-  static FASTEP_INLINE Lhs LoadQuad(const uint8_t* x) { return LoadYmm(x); }
-  static FASTEP_INLINE I32x8 Accumulate(I32x8 acc, Lhs x, Weights w) {
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), _mm256_set1_epi16(1)));
-  }
-};
-
 template <RhsKind kKind>
 void BlockProduct(const ProductArgs* args) {
-  return args->rhs.bounded_pairs ? Product<Avx2PairDot, kKind>(args) : Product<Avx2Dot, kKind>(args);
+  return args->rhs.couple_offset != nullptr ? Product<CoupleDot, kKind>(args) : Product<Avx2Dot, kKind>(args);
 }
 
 constexpr Blocking kBlocking = {32, 192};  // 24 KB of activations
@@ -119,7 +99,7 @@ constexpr KernelTable kTable = {
     PackPlanar,
     UnpackQuad,
     UnpackF32,
-    kResidualEpilogue | kTokenScaleEpilogue | kBoundedPairs,
+    kResidualEpilogue | kTokenScaleEpilogue | kCoupledBlocks,
     {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int16_t>, PackValues<int16_t>, Softmax,
      PackFloatKeys, FloatScores, FloatSoftmax, FloatSums, FloatFinish},
 };

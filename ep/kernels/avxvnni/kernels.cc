@@ -22,6 +22,7 @@ struct AvxVnniDot {
   using Value = int8_t;
   using Weights = __m256i;
   using Lhs = __m256i;
+  static constexpr bool kCoupled = false;
   // dense, 1x4, 2x4, 4x4, 8x4, 4x1
   static constexpr int kRows[kRhsKinds] = {4, 1, 2, 4, 4, 4};
   static constexpr int kVectors[kRhsKinds] = {3, 8, 6, 3, 3, 2};

@@ -11,6 +11,7 @@
 //   Accumulate(I32x8 acc, Lhs, Weights)
 //   kRows[RhsKind]          R: rows of a group at once; a divisor of RowsPerGroup
 //   kVectors[RhsKind]       largest V that suits the 16 registers; 4 x 1: always 2
+//   AddGroup(args, at, acc) only where the packed blocks have a form of their own: takes the place of all but R and V
 #pragma once
 
 #include "kernels/generic/ymm_epilogue.h"
@@ -32,6 +33,11 @@ FASTEP_INLINE BlockRange BlocksOf(const RhsView& rhs, int32_t group) {
   const uint32_t begin = static_cast<uint32_t>(group) * static_cast<uint32_t>(rhs.k_quads);
   return {begin, begin + static_cast<uint32_t>(rhs.k_quads)};
 }
+
+// Weights of a whole encoder stand in the third cache or beyond, and the hardware reads ahead only to the end of a 4 KB
+// page.
+constexpr size_t kAheadBytes = 2048;
+FASTEP_INLINE void FetchAhead(const void* p) { _mm_prefetch(static_cast<const char*>(p) + kAheadBytes, _MM_HINT_T0); }
 
 // Some or all rows of a group at one run of tokens.
 struct GroupAt {
@@ -96,32 +102,42 @@ FASTEP_INLINE void AddGatherBlock(const ProductArgs& args, size_t block, int32_t
   AddRows<Dot>(w, x, acc);
 }
 
-template <class Dot, RhsKind kKind, int kSteps, int kVectors, PlanarRun kRun = PlanarRun::kShort>
-FASTEP_INLINE void MultiplyGroup(const ProductArgs& args, const GroupAt& at) {
-  constexpr int kRows = Dot::kRows[static_cast<int>(kKind)];
+// acc += all blocks of a group.
+template <class Dot, RhsKind kKind, int kSteps, PlanarRun kRun, int kRows, int kVectors>
+FASTEP_INLINE void AddGroup(const ProductArgs& args, const GroupAt& at, I32x8 (&acc)[kRows][kVectors]) {
   constexpr int kBlockRows = RowsPerGroup(kKind);
-  constexpr int kTokens = kSteps * kTileTokenStep;
   const BlockRange blocks = BlocksOf<kKind>(args.rhs, at.group);
   const auto* w =
       static_cast<const typename Dot::Value*>(args.rhs.values) + (size_t{blocks.begin} * kBlockRows + at.part) * 4;
-
-  I32x8 acc[kRows][kVectors];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      acc[r][v] = at.in == nullptr ? _mm256_set1_epi32(args.epilogue->acc_init[at.row + r])
-                                   : LoadYmm(at.in + r * kTokens + v * kLanes);
-    }
-  }
 #pragma GCC unroll 2
   for (size_t block = blocks.begin; block < blocks.end; ++block, w += kBlockRows * 4) {
+    FetchAhead(w);
     if constexpr (kKind == RhsKind::k4x1) {
       const int32_t run_begin = kRun == PlanarRun::kLongHigh ? at.token - kLongRun / 2 : at.token;
       AddGatherBlock<Dot, kSteps, kRun>(args, block, run_begin, w, acc);
     } else {
       AddQuadBlock<Dot, kKind, kSteps>(args, block - blocks.begin, block, at.token, w, acc);
     }
+  }
+}
+
+template <class Dot, RhsKind kKind, int kSteps, int kVectors, PlanarRun kRun = PlanarRun::kShort>
+FASTEP_INLINE void MultiplyGroup(const ProductArgs& args, const GroupAt& at) {
+  constexpr int kRows = Dot::kRows[static_cast<int>(kKind)];
+  constexpr int kTokens = kSteps * kTileTokenStep;
+  const int32_t* offset = args.rhs.couple_offset;
+  I32x8 acc[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const I32x8 init = _mm256_set1_epi32(args.epilogue->acc_init[at.row + r]);
+    const I32x8 begin = Dot::kCoupled ? _mm256_add_epi32(init, _mm256_set1_epi32(offset[at.row + r])) : init;
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = at.in == nullptr ? begin : LoadYmm(at.in + r * kTokens + v * kLanes);
+  }
+  if constexpr (Dot::kCoupled) {
+    Dot::template AddGroup<kKind, kSteps>(args, at, acc);
+  } else {
+    AddGroup<Dot, kKind, kSteps, kRun>(args, at, acc);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
