@@ -1,31 +1,25 @@
 """The made-up world of the generated questions: names, values and sentences, each split into training and evaluation.
 
-Names and values are built from syllables and divided by a checksum, so that none of the evaluation's ever occurs in the
-training data; sentence and question templates are divided by hand.
+Words are divided by a checksum, so that none of the evaluation's ever occurs in the training data; sentences and
+questions are divided by hand.
 """
 
 from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from pyfastep.compress.data.fact_words import FAMILY_NAMES, FIELDS, FIRMS, GIVEN_NAMES, TOWNS
 
 __all__ = ["RELATIONS", "Relation", "person_name"]
 
-_SYLLABLES = "bar bel cor dan dor el fen gar hal im jor kal lan mar mir nor ol pel quin ras sel tam ul ven wil yor zan"
-_ENDINGS = "a an ek en ia in is o on or us y"
-_FIELDS = (
-    "acoustics algebra anatomy archery astronomy ballet biology botany calligraphy carpentry chemistry cookery "
-    "dentistry economics engineering ethics fencing forestry geology geometry grammar history horticulture "
-    "hydrology law logic medicine meteorology music nursing optics painting philosophy photography physics poetry "
-    "pottery printing rhetoric rowing sculpture statistics surgery tailoring theology weaving zoology"
-)
-_HELD_OUT_SHARE = 4  # one of so many names is the evaluation's
+_HELD_OUT_SHARE = 4  # one of so many words is the evaluation's
 
 
 def is_held_out(word: str) -> bool:
-    """Whether a name belongs to the evaluation."""
+    """Whether a word belongs to the evaluation."""
     return zlib.crc32(word.encode()) % _HELD_OUT_SHARE == 0
 
 
@@ -36,21 +30,21 @@ def _draw(rng: random.Random, held_out: bool, make: Callable[[random.Random], st
             return word
 
 
-def _word(rng: random.Random) -> str:
-    return "".join(rng.choice(parts.split()) for parts in (_SYLLABLES, _SYLLABLES, _ENDINGS)).capitalize()
+def _word(rng: random.Random, held_out: bool, words: Sequence[str]) -> str:
+    return _draw(rng, held_out, lambda r: r.choice(words))
 
 
 def person_name(rng: random.Random, held_out: bool) -> str:
     """A first and a last name."""
-    return f"{_draw(rng, held_out, _word)} {_draw(rng, held_out, _word)}"
+    return f"{_word(rng, held_out, GIVEN_NAMES)} {_word(rng, held_out, FAMILY_NAMES)}"
 
 
 def _city(rng: random.Random, held_out: bool) -> str:
-    return _draw(rng, held_out, _word) + rng.choice(("", "burg", "ford", " Bay", " Falls"))
+    return _word(rng, held_out, TOWNS)
 
 
 def _company(rng: random.Random, held_out: bool) -> str:
-    return _draw(rng, held_out, _word) + rng.choice((" Works", " Brothers", " Press", " Mills", " Shipping"))
+    return _word(rng, held_out, FIRMS) + rng.choice((" Works", " Brothers", " Press", " Mills", " Shipping"))
 
 
 def _year(rng: random.Random, held_out: bool) -> str:
@@ -58,7 +52,7 @@ def _year(rng: random.Random, held_out: bool) -> str:
 
 
 def _field(rng: random.Random, held_out: bool) -> str:
-    return _draw(rng, held_out, lambda r: r.choice(_FIELDS.split()))
+    return _word(rng, held_out, FIELDS)
 
 
 @dataclass(frozen=True)
