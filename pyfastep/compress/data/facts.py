@@ -24,7 +24,7 @@ View = Literal["full", "question-only", "context-only"]
 _TWO_STEP_SHARE = 0.2
 _DENIAL_SHARE = 0.3
 _PRONOUN_SHARE = 0.5
-_FURTHER_FACTS = 1
+_FACTS_PER_PERSON = 2  # the asked relation and its rival
 _HIDDEN_NAME = "Somebody"
 _HIDDEN_QUESTION = "What is it?"
 
@@ -73,7 +73,7 @@ def fact_rows(count: int, seed: str, held_out: bool, people: int, view: View = "
 
 
 def _facts_per_passage(people: int) -> int:
-    return people * (2 + _FURTHER_FACTS)
+    return people * _FACTS_PER_PERSON
 
 
 class _Passage:
@@ -120,12 +120,10 @@ class _Passage:
         return text.replace("They ", f"{_HIDDEN_NAME} ")
 
     def _draw_facts(self) -> list[Fact]:
-        names = [self.asked.name, self.asked.rival]
-        others = sorted(set(RELATIONS) - set(names))
         facts = []
         taken = {word for person in self.people for word in person.split()}
         for person in self.people:
-            for name in [*names, *self._rng.sample(others, _FURTHER_FACTS)]:
+            for name in (self.asked.name, self.asked.rival):
                 facts.append(Fact(person, name, self._new_value(RELATIONS[name], taken)))
         return facts
 

@@ -72,4 +72,4 @@ def test_splits_know_the_level_of_chance() -> None:
     pytest.importorskip("datasets")
     splits = fact_splits(12, 5, seed=0, people=3)
     assert (len(splits.train), len(splits.eval)) == (12, 5)
-    assert splits.notes == {"chance_question_only": 100 / 3, "chance_context_only": 100 / 9}
+    assert splits.notes == {"chance_question_only": 100 / 3, "chance_context_only": 100 / 6}
