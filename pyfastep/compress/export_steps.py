@@ -83,7 +83,7 @@ def _forms(context: Context) -> Iterator[tuple[str, Runner]]:
     """Every form of the model, the dense one first: the others are compared with it."""
     outputs = context.task.outputs
     yield "dense fp32, torch", torch_runner(context.model("dense"), outputs)
-    yield "pruned fp32, torch", torch_runner(context.model("prune"), outputs)
+    yield "pruned fp32, torch", torch_runner(context.model("train"), outputs)
     yield "pruned fp32, ONNX Runtime", session_runner(_stock(context.workspace.folder("export") / PRUNED))
     if context.recipe.quantize.method != "none":
         fast = context.workspace.folder("convert") / FAST

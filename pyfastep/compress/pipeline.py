@@ -51,8 +51,9 @@ class Step:
 STEPS = (
     Step("data", ("task", "data", "seed", "model"), ()),
     Step("dense", ("dense", "model", "task", "seed"), ("data",)),
-    Step("prune", ("prune", "train", "distill", "task", "model", "seed"), ("dense",)),
-    Step("qat", ("quantize", "prune", "distill", "data", "seed"), ("prune",)),
+    Step("prune", ("prune", "task", "model"), ("dense",)),
+    Step("train", ("prune", "train", "distill", "task", "model", "seed"), ("prune",)),
+    Step("qat", ("quantize", "prune", "distill", "data", "seed"), ("train",)),
     Step("export", ("export", "task"), ("qat",), "export_steps"),
     Step("quantize", ("quantize", "data"), ("export", "qat"), "export_steps"),
     Step("convert", ("quantize",), ("quantize",), "export_steps"),
@@ -117,7 +118,7 @@ def _files(step: str, recipe: Recipe) -> list[Path]:
     named = {
         "data": [recipe.data.train, recipe.data.eval],
         "dense": [recipe.model.path],
-        "prune": [recipe.distill.teacher],
+        "train": [recipe.distill.teacher],
         "qat": [recipe.distill.teacher],
     }
     return [Path(name) for name in named.get(step, []) if name and Path(name).exists()]

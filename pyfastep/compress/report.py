@@ -23,7 +23,7 @@ from pyfastep.compress.training_report import cost_lines, curve_table, extrapola
 __all__ = ["CompressReport", "write_report"]
 
 _PACKAGES = ("pyfastep", "torch", "transformers", "datasets", "optimum-onnx", "onnx", "onnxruntime")
-_TRAININGS = ("dense", "prune", "qat")
+_TRAININGS = ("dense", "train", "qat")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class CompressReport:
     def _curve(self) -> str:
         settings = {
             "dense": self.recipe["dense"],
-            "prune": self.recipe["train"],
+            "train": self.recipe["train"],
             "qat": self.recipe["quantize"]["train"],
         }
         samples = {step: min(table["evaluation_samples"], self.data["eval"]) for step, table in settings.items()}
@@ -145,7 +145,7 @@ def _gather(context: Context) -> CompressReport:
     def read(step: str, name: str) -> Any:
         return json.loads((workspace.folder(step) / name).read_text())
 
-    sparsity = read("prune", "sparsity.json")
+    sparsity = {**read("train", "sparsity.json"), "cost": read("prune", "cost.json")}
     trainings = {step: TrainingLog.load(workspace.folder(step) / "log.json") for step in _TRAININGS}
     return CompressReport(
         output=workspace.output,

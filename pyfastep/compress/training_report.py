@@ -21,7 +21,7 @@ def cost_lines(logs: Mapping[str, TrainingLog], pruning: Mapping[str, Any] | Non
     if pruning:
         found = Cost(**pruning)
         at_once = f"* {method} pruning: {found}".replace(" tokens", " calibration tokens", 1)
-        lines.insert(next((i for i, line in enumerate(lines) if line.startswith("* prune")), len(lines)), at_once)
+        lines.insert(next((i for i, line in enumerate(lines) if line.startswith("* train")), len(lines)), at_once)
     return "\n".join(lines)
 
 
@@ -42,7 +42,7 @@ def curve_table(logs: Mapping[str, TrainingLog], samples: Mapping[str, int]) -> 
 
 def extrapolate(logs: Mapping[str, TrainingLog], recipe: Recipe) -> PowerLaw | None:
     """The law of the pruned model's training; None where there is no such figure or there are too few points."""
-    log = logs["prune"]
+    log = logs["train"]
     if log.cost is None or not log.evaluations or EXTRAPOLATED not in log.evaluations[0]["figures"]:
         return None
     return fit_power_law(locked_points(log.evaluations, recipe.prune, log.cost.steps), EXTRAPOLATED)

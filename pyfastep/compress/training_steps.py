@@ -1,4 +1,4 @@
-"""The steps that make a torch model: data, dense, prune, qat."""
+"""The steps that make a torch model: data, dense, prune, train, qat."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from pyfastep.compress.workspace import SCRATCH
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback
 
-__all__ = ["run_data", "run_dense", "run_prune", "run_qat"]
+__all__ = ["run_data", "run_dense", "run_prune", "run_qat", "run_train"]
 
-_COST_FILE = "cost.json"
+_AT_ONCE = ("one-shot", "second-order")
 
 
 def run_data(context: Context, folder: Path) -> None:
@@ -68,22 +68,34 @@ def run_dense(context: Context, folder: Path) -> None:
 
 
 def run_prune(context: Context, folder: Path) -> None:
-    """Prunes the dense model and trains what stays, with what the teacher says."""
+    """Prunes the dense model at once, if the recipe says so; gradual pruning is part of the training."""
+    cost = None
+    if context.recipe.prune.method in _AT_ONCE:
+        model = context.model("dense").to(context.device)  # type: ignore[arg-type]
+        cost = asdict(_prune_at_once(context, model))
+        context.save(model, folder)
+    (folder / "cost.json").write_text(json.dumps(cost))
+
+
+def run_train(context: Context, folder: Path) -> None:
+    """Trains what stays, with what the teacher says; prunes on the way where that is gradual."""
     from transformers import set_seed
 
     recipe, settings = context.recipe, context.recipe.prune
     set_seed(recipe.seed)
-    model, pruner = _pruned_start(context, folder)
+    model = context.model("prune" if settings.method in _AT_ONCE else "dense").to(context.device)  # type: ignore[arg-type]
+    pruner = BlockPruner(model, settings) if settings.method != "none" else None
+    if pruner and settings.method != "gradual":
+        pruner.lock()
     callback = PruningCallback(pruner) if pruner else None
     log = TrainingLog()
     if recipe.train.steps:
         callbacks: list[TrainerCallback] = [callback] if callback else []
-        log = _train(context, model, "prune", folder, recipe.train, recipe.distill, _teacher(context), callbacks)
+        log = _train(context, model, "train", folder, recipe.train, recipe.distill, _teacher(context), callbacks)
     context.save(model, folder)
-    report = pruner.report().to_dict() if pruner else None
-    history = callback.history if callback else []
     log.save(folder / "log.json")
-    known = {"pattern": settings.pattern, "report": report, "history": history, "cost": _pruning_cost(folder)}
+    report = pruner.report().to_dict() if pruner else None
+    known = {"pattern": settings.pattern, "report": report, "history": callback.history if callback else []}
     (folder / "sparsity.json").write_text(json.dumps(known, indent=1))
 
 
@@ -93,7 +105,7 @@ def run_qat(context: Context, folder: Path) -> None:
 
     recipe, settings = context.recipe, context.recipe.quantize
     set_seed(recipe.seed)
-    model = context.model("prune").to(context.device)  # type: ignore[arg-type]
+    model = context.model("train").to(context.device)  # type: ignore[arg-type]
     batches = context.calibration_batches()
     if settings.equalize:
         equalize_attention(model, batches)
@@ -112,37 +124,8 @@ def run_qat(context: Context, folder: Path) -> None:
     log.save(folder / "log.json")
 
 
-def _pruned_start(context: Context, folder: Path) -> tuple[PreTrainedModel, BlockPruner | None]:
-    """The model that training begins with; what was pruned at once is kept for a run that is interrupted later."""
-    settings = context.recipe.prune
-    start = folder / SCRATCH / "start"
-    if _pruning_cost(folder):
-        model = load_model(str(start / "model"), context.task, context.splits.labels).to(context.device)  # type: ignore[arg-type]
-    else:
-        model = context.model("dense").to(context.device)  # type: ignore[arg-type]
-        if settings.method in ("one-shot", "second-order"):
-            cost = _prune_at_once(context, model, settings)
-            context.save(model, start)
-            (start / _COST_FILE).write_text(json.dumps(asdict(cost)))
-    if settings.method == "none":
-        return model, None
-    pruner = BlockPruner(model, settings)
-    if settings.method != "gradual":
-        pruner.lock()
-    return model, pruner
-
-
-def _pruning_cost(folder: Path) -> dict[str, Any] | None:
-    """Of pruning at once; None where it was not done, or not to its end."""
-    try:
-        known: dict[str, Any] = json.loads((folder / SCRATCH / "start" / _COST_FILE).read_text())
-    except (OSError, ValueError):
-        return None
-    return known
-
-
-def _prune_at_once(context: Context, model: PreTrainedModel, settings: PruneSettings) -> Cost:
-    watch, tokens = Stopwatch(), 0
+def _prune_at_once(context: Context, model: PreTrainedModel) -> Cost:
+    settings, watch, tokens = context.recipe.prune, Stopwatch(), 0
     if settings.method == "one-shot":
         _prune_by_magnitude(model, settings)
     else:

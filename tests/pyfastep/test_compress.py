@@ -129,23 +129,23 @@ def test_the_pattern_in_the_exported_file(output: Path, report: dict[str, Any]) 
 
 
 def test_training_learned(report: dict[str, Any]) -> None:
-    assert set(report["trainings"]) == {"dense", "prune", "qat"}
+    assert set(report["trainings"]) == {"dense", "train", "qat"}
     dense = report["trainings"]["dense"]["losses"]
     assert dense[-1]["loss"] < 0.2 * dense[0]["loss"]
 
 
 def test_trainings_say_what_they_cost_and_how_quality_grew(report: dict[str, Any]) -> None:
     trainings = report["trainings"]
-    assert {step: log["cost"]["steps"] for step, log in trainings.items()} == {"dense": 400, "prune": 250, "qat": 10}
+    assert {step: log["cost"]["steps"] for step, log in trainings.items()} == {"dense": 400, "train": 250, "qat": 10}
     for log in trainings.values():
         cost = log["cost"]
         assert cost["seconds"] > 0
         assert cost["cpu_seconds"] > 0
         assert cost["tokens"] > 100 * cost["steps"]
-    assert [row["step"] for row in trainings["prune"]["evaluations"]] == [0, 125, 250]
-    last = trainings["prune"]["evaluations"][-1]
+    assert [row["step"] for row in trainings["train"]["evaluations"]] == [0, 125, 250]
+    last = trainings["train"]["evaluations"][-1]
     assert last["figures"] == report["figures"]["pruned fp32, torch"]  # all of the smoke recipe's 200 samples
-    assert last["tokens"] == trainings["prune"]["cost"]["tokens"]
+    assert last["tokens"] == trainings["train"]["cost"]["tokens"]
     assert set(trainings["dense"]["evaluations"][0]["figures"]) == {"accuracy"}  # nothing to agree with yet
     assert trainings["qat"]["evaluations"] == []
     assert report["extrapolation"] is None  # accuracy follows no power law
@@ -158,8 +158,8 @@ def test_report_and_plots(output: Path, report: dict[str, Any]) -> None:
         "## Quality",
         "## Speed",
         "## Sparsity",
-        "* prune: 250 steps, ",
-        "Along `prune`, the torch model on the first 200 evaluation samples",
+        "* train: 250 steps, ",
+        "Along `train`, the torch model on the first 200 evaluation samples",
         "measured 79.98%",
         "FastEP's file, FastEP",
         "seed 0",

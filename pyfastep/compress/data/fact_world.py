@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pyfastep.compress.data.fact_words import FAMILY_NAMES, FIELDS, FIRMS, GIVEN_NAMES, TOWNS
 
-__all__ = ["RELATIONS", "Relation", "person_name"]
+__all__ = ["RELATIONS", "Relation", "draw", "is_held_out", "person_name"]
 
 _HELD_OUT_SHARE = 4  # one of so many words is the evaluation's
 
@@ -23,7 +23,8 @@ def is_held_out(word: str) -> bool:
     return zlib.crc32(word.encode()) % _HELD_OUT_SHARE == 0
 
 
-def _draw(rng: random.Random, held_out: bool, make: Callable[[random.Random], str]) -> str:
+def draw(rng: random.Random, held_out: bool, make: Callable[[random.Random], str]) -> str:
+    """A word from ``make`` that belongs to the evaluation, or one that does not."""
     while True:
         word = make(rng)
         if is_held_out(word) == held_out:
@@ -31,7 +32,7 @@ def _draw(rng: random.Random, held_out: bool, make: Callable[[random.Random], st
 
 
 def _word(rng: random.Random, held_out: bool, words: Sequence[str]) -> str:
-    return _draw(rng, held_out, lambda r: r.choice(words))
+    return draw(rng, held_out, lambda r: r.choice(words))
 
 
 def person_name(rng: random.Random, held_out: bool) -> str:
@@ -48,7 +49,7 @@ def _company(rng: random.Random, held_out: bool) -> str:
 
 
 def _year(rng: random.Random, held_out: bool) -> str:
-    return _draw(rng, held_out, lambda r: str(r.randrange(1800, 2000)))
+    return draw(rng, held_out, lambda r: str(r.randrange(1800, 2000)))
 
 
 def _field(rng: random.Random, held_out: bool) -> str:

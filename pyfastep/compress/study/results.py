@@ -22,7 +22,7 @@ _PRUNED = "pruned fp32, ONNX Runtime"
 _FINAL = "FastEP's file, FastEP"
 _BENCH = {_PRUNED: "pruned fp32", _FINAL: "FastEP"}
 # The dense training is apart: it is the same for every cell of a seed.
-_OWN_TRAININGS = ("prune", "qat")
+_OWN_TRAININGS = ("train", "qat")
 
 
 @dataclass(frozen=True)

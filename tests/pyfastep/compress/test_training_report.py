@@ -14,7 +14,7 @@ POINTS: list[dict[str, Any]] = [
     {"step": step, "tokens": 2000 * step, "figures": {"cosine": 1 - 0.5 * max(1, step) ** -0.5, "spearman": 0.5}}
     for step in (0, 25, 50, 75, 100)
 ]
-LOGS = {"dense": TrainingLog(), "prune": TrainingLog(cost=COST, evaluations=POINTS), "qat": TrainingLog(cost=COST)}
+LOGS = {"dense": TrainingLog(), "train": TrainingLog(cost=COST, evaluations=POINTS), "qat": TrainingLog(cost=COST)}
 
 
 def test_a_line_per_training() -> None:
@@ -22,15 +22,15 @@ def test_a_line_per_training() -> None:
     text = cost_lines(LOGS, at_once, "second-order").splitlines()
     assert text == [
         "* second-order pruning: 5.0 k calibration tokens, 2.0 s on 2 threads (3.0 CPU seconds), fp32",
-        "* prune: 100 steps, 200.0 k tokens, 1.0 min on 2 threads (1.5 CPU minutes), fp32",
+        "* train: 100 steps, 200.0 k tokens, 1.0 min on 2 threads (1.5 CPU minutes), fp32",
         "* qat: 100 steps, 200.0 k tokens, 1.0 min on 2 threads (1.5 CPU minutes), fp32",
     ]
-    assert cost_lines({"prune": TrainingLog()}, None, "gradual") == ""
+    assert cost_lines({"train": TrainingLog()}, None, "gradual") == ""
 
 
 def test_a_table_per_curve() -> None:
-    text = curve_table(LOGS, {"prune": 40})
-    assert text.startswith("Along `prune`, the torch model on the first 40 evaluation samples:")
+    text = curve_table(LOGS, {"train": 40})
+    assert text.startswith("Along `train`, the torch model on the first 40 evaluation samples:")
     assert "| step | M tokens | cosine | spearman |" in text
     assert "| 25 | 0.050 | 0.9 | 0.5 |" in text
 
@@ -43,4 +43,4 @@ def test_extrapolation_is_marked() -> None:
     assert text.startswith("**Extrapolation**, not measured: 1 - cosine = ")
     assert f"{1 - 0.05 / 2**0.5:.4f} at 2x" in text
     assert extrapolation_line(None) == ""
-    assert extrapolate({"prune": TrainingLog(cost=COST)}, load_recipe("smoke")) is None
+    assert extrapolate({"train": TrainingLog(cost=COST)}, load_recipe("smoke")) is None

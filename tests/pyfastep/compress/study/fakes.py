@@ -35,7 +35,7 @@ def report_tables(recipe: Recipe) -> dict[str, Any]:
             ]
         },
         "sparsity": {"report": {"sparsity": 0.8}, "cost": {"seconds": 30.0, "cpu_seconds": 60.0}},
-        "trainings": {"dense": {"cost": cost}, "prune": {"cost": cost}, "qat": {"cost": None}},
+        "trainings": {"dense": {"cost": cost}, "train": {"cost": cost}, "qat": {"cost": None}},
     }
 
 
