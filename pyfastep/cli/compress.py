@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from pyfastep.cli.run_options import Output, Resume, Reuse
 from pyfastep.cli.step_bar import step_bar
 
 if TYPE_CHECKING:
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 _LEAST_WIDTH = 80  # a narrower terminal wraps lines rather than losing figures
 
 _Recipe = Annotated[str | None, typer.Argument(help="A TOML file, or the name of a ready recipe.")]
-_Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results. (default: its name)")]
-_Fresh = Annotated[bool, typer.Option("--resume/--fresh", help="Go on where an earlier run stopped, or begin anew.")]
 _Set = Annotated[list[str] | None, typer.Option("--set", help="table.key=value, in place of what the recipe says.")]
 _List = Annotated[bool, typer.Option("--list", help="List the ready recipes.")]
 
 
 def compress(
-    recipe: _Recipe = None, output: _Output = None, resume: _Fresh = True, changes: _Set = None, ready: _List = False
+    recipe: _Recipe = None,
+    output: Output = None,
+    resume: Resume = True,
+    reuse: Reuse = None,
+    changes: _Set = None,
+    ready: _List = False,
 ) -> None:
     """Prune, distil, quantize, export, convert, evaluate and measure a Hugging Face model, from one recipe."""
     from pyfastep.compress.recipe_file import load_recipe, ready_recipes
@@ -38,7 +42,7 @@ def compress(
     from pyfastep.compress.pipeline import compress as run
 
     with step_bar() as show:
-        report = run(loaded, output or Path(loaded.name), fresh=not resume, progress=show)
+        report = run(loaded, output or Path(loaded.name), fresh=not resume, reuse=reuse or (), progress=show)
     _print(report)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from pyfastep.cli.run_options import Output, Resume, Reuse
 from pyfastep.cli.step_bar import step_bar
 
 if TYPE_CHECKING:
@@ -15,21 +16,20 @@ if TYPE_CHECKING:
     from pyfastep.compress.study.results import StudyReport
 
 _Study = Annotated[str | None, typer.Argument(help="A TOML file, or the name of a ready study.")]
-_Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results. (default: its name)")]
 _Only = Annotated[
     list[str] | None, typer.Option("--only", help="Run these cells now: a name, or a pattern like '4x1*'.")
 ]
 _Report = Annotated[bool, typer.Option("--report", help="Run nothing, report what is finished.")]
-_Fresh = Annotated[bool, typer.Option("--resume/--fresh", help="Go on where an earlier run stopped, or begin anew.")]
 _List = Annotated[bool, typer.Option("--list", help="List the ready studies.")]
 
 
 def study(
     study: _Study = None,
-    output: _Output = None,
+    output: Output = None,
     only: _Only = None,
     report: _Report = False,
-    resume: _Fresh = True,
+    resume: Resume = True,
+    reuse: Reuse = None,
     ready: _List = False,
 ) -> None:
     """Compress with one recipe in many variants and with several seeds, and compare quality, speed and budget."""
@@ -55,6 +55,7 @@ def study(
             only=only or (),
             report_only=report,
             fresh=not resume,
+            reuse=reuse or (),
             progress=progress,
         )
     _print(found)

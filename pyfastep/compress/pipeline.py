@@ -80,7 +80,7 @@ def compress(
         recipe: From :func:`pyfastep.compress.load_recipe`, or constructed.
         output: A folder.
         fresh: Do every step anew.
-        reuse: Outputs of other runs: their finished steps are taken over where they are the same.
+        reuse: Outputs of other runs or of studies: their finished steps are taken over where they are the same.
         progress: Called with the step's name, the share of it that is done, and what is being done.
 
     Raises:

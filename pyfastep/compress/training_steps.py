@@ -83,7 +83,8 @@ def run_train(context: Context, folder: Path) -> None:
 
     recipe, settings = context.recipe, context.recipe.prune
     set_seed(recipe.seed)
-    model = context.model("prune" if settings.method in _AT_ONCE else "dense").to(context.device)  # type: ignore[arg-type]
+    before = "prune" if settings.method in _AT_ONCE else "dense"
+    model = context.model(before).to(context.device)  # type: ignore[arg-type]
     pruner = BlockPruner(model, settings) if settings.method != "none" else None
     if pruner and settings.method != "gradual":
         pruner.lock()

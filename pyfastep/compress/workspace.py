@@ -44,7 +44,7 @@ class Workspace:
     Args:
         output: Of the run; created with its parents.
         fresh: Forget what earlier runs left.
-        reuse: Outputs of other runs, whose finished steps are taken over where their digest is the same.
+        reuse: Outputs of other runs or of studies, whose finished steps are taken over where their digest is the same.
     """
 
     def __init__(self, output: Path, *, fresh: bool = False, reuse: Sequence[Path] = ()) -> None:
@@ -55,7 +55,7 @@ class Workspace:
         if fresh and self.steps.exists():
             shutil.rmtree(self.steps)
         self.steps.mkdir(parents=True, exist_ok=True)
-        self._others = [] if fresh else [other / "steps" for other in reuse]
+        self._others = [] if fresh else [steps for other in reuse for steps in _steps_below(other)]
         self.records: dict[str, StepRecord] = {}
 
     def folder(self, step: str) -> Path:
@@ -104,6 +104,11 @@ class Workspace:
                 shutil.rmtree(self.steps / name, ignore_errors=True)
                 partial.rename(self.steps / name)
                 return
+
+
+def _steps_below(output: Path) -> list[Path]:
+    """The steps of a run, or those of every run of a study."""
+    return [output / "steps", *sorted(output.glob("runs/*/*/steps"))]
 
 
 def digest_of(values: Any, files: Iterable[Path] = ()) -> str:

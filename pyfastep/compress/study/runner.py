@@ -36,6 +36,7 @@ def run_study(
     only: Collection[str] = (),
     report_only: bool = False,
     fresh: bool = False,
+    reuse: Sequence[str | os.PathLike[str]] = (),
     progress: Progress | None = None,
 ) -> StudyReport:
     """Runs what is not finished yet, and reports.
@@ -50,6 +51,7 @@ def run_study(
         only: Glob patterns of cells to run now; empty: all.
         report_only: Run nothing.
         fresh: Do every run anew.
+        reuse: Outputs of other runs or studies: their finished steps are taken over where they are the same.
         progress: Called often.
 
     Raises:
@@ -68,7 +70,8 @@ def run_study(
         shutil.rmtree(folder / RUNS)
     for run in () if report_only else chosen:
         if finished_report(run, folder) is None:
-            _attempt(run, folder, [folder / RUNS / other.folder for other in runs if other != run], progress)
+            others = [folder / RUNS / other.folder for other in runs if other != run]
+            _attempt(run, folder, [*others, *map(Path, reuse)], progress)
             if study.keep == "report":
                 _clear(runs, folder)
             write_study(study, runs, folder)

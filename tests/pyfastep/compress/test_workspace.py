@@ -84,3 +84,17 @@ def test_digest_covers_values_and_contents(tmp_path: Path) -> None:
     assert digest_of({"x": 1, "y": 3}, [tmp_path]) != first
     (tmp_path / "a").write_text("2")
     assert digest_of({"x": 1, "y": 2}, [tmp_path]) != first
+
+
+@pytest.mark.parametrize("place", ["", "runs/cell/seed-0"])
+def test_finished_steps_of_a_run_or_a_study_are_taken_over(tmp_path: Path, place: str) -> None:
+    Workspace(tmp_path / "other" / place).run("step", "1", lambda folder: (folder / "result").write_text("known"))
+
+    def never(folder: Path) -> None:
+        raise AssertionError("done anew")
+
+    record = Workspace(tmp_path / "own", reuse=[tmp_path / "other"]).run("step", "1", never)
+    assert record.skipped
+    assert (record.folder / "result").read_text() == "known"
+    with pytest.raises(AssertionError, match="done anew"):
+        Workspace(tmp_path / "own", reuse=[tmp_path / "other"]).run("step", "2", never)

@@ -46,7 +46,7 @@ def test_all_run_once(runs: Runs, tmp_path: Path) -> None:
     assert len(runs.done) == 9
     assert runs.done[:3] == [("4x1", 0), ("4x4", 0), ("4x1", 0)]
     assert set(runs.reused) == {8}
-    run_study(STUDY, tmp_path)
+    run_study(STUDY, tmp_path, reuse=[tmp_path / "another"])
     assert len(runs.done) == 9
     run_study(replace(STUDY, set=("prune.sparsity=0.5",)), tmp_path)
     assert len(runs.done) == 18  # other recipes
@@ -103,3 +103,8 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FastEPError, match="expected a folder, found a file"):
         run_study(STUDY, tmp_path / "file")
+
+
+def test_other_outputs_are_offered_too(runs: Runs, tmp_path: Path) -> None:
+    run_study(STUDY, tmp_path / "one", reuse=[tmp_path / "two", str(tmp_path / "three")])
+    assert set(runs.reused) == {8 + 2}
