@@ -9,6 +9,7 @@ from typing import Any
 
 import pyfastep
 from pyfastep.bench import benchmark
+from pyfastep.compress import forms
 from pyfastep.compress.context import Context
 from pyfastep.compress.export import export_onnx
 from pyfastep.compress.onnx_files import weight_names
@@ -82,14 +83,14 @@ def run_evaluate(context: Context, folder: Path) -> None:
 def _forms(context: Context) -> Iterator[tuple[str, Runner]]:
     """Every form of the model, the dense one first: the others are compared with it."""
     outputs = context.task.outputs
-    yield "dense fp32, torch", torch_runner(context.model("dense"), outputs)
-    yield "pruned fp32, torch", torch_runner(context.model("train"), outputs)
-    yield "pruned fp32, ONNX Runtime", session_runner(_stock(context.workspace.folder("export") / PRUNED))
+    yield forms.DENSE, torch_runner(context.model("dense"), outputs)
+    yield forms.PRUNED, torch_runner(context.model("train"), outputs)
+    yield forms.PRUNED_STOCK, session_runner(_stock(context.workspace.folder("export") / PRUNED))
     if context.recipe.quantize.method != "none":
         fast = context.workspace.folder("convert") / FAST
-        yield "pruned INT8, ONNX Runtime", session_runner(_stock(context.workspace.folder("quantize") / INT8))
-        yield "FastEP's file, ONNX Runtime", session_runner(_stock(fast))
-        yield "FastEP's file, FastEP", session_runner(pyfastep.InferenceSession(fast, strict=True))
+        yield forms.INT8_STOCK, session_runner(_stock(context.workspace.folder("quantize") / INT8))
+        yield forms.FAST_STOCK, session_runner(_stock(fast))
+        yield forms.FAST, session_runner(pyfastep.InferenceSession(fast, strict=True))
 
 
 def _stock(path: Path) -> Any:
@@ -105,10 +106,12 @@ def run_bench(context: Context, folder: Path) -> None:
         (folder / "bench.json").write_text("{}")
         return
     exported, final = context.workspace.folder("export"), context.workspace.folder("export") / PRUNED
-    rows = [f"ort:dense fp32={exported / DENSE}", f"ort:pruned fp32={final}"]
+    names = forms.ENGINES
+    rows = [f"ort:{names[forms.DENSE]}={exported / DENSE}", f"ort:{names[forms.PRUNED_STOCK]}={final}"]
     if context.recipe.quantize.method != "none":
         final = context.workspace.folder("convert") / FAST
-        rows += [f"ort:pruned INT8={context.workspace.folder('quantize') / INT8}", f"fastep:FastEP={final}"]
+        quantized = context.workspace.folder("quantize") / INT8
+        rows += [f"ort:{names[forms.INT8_STOCK]}={quantized}", f"fastep:{names[forms.FAST]}={final}"]
     report = benchmark(
         final,
         engines=(),
@@ -118,7 +121,7 @@ def run_bench(context: Context, folder: Path) -> None:
         threads=(settings.threads,),
         repeats=settings.repeats,
         seconds=settings.seconds,
-        baseline="dense fp32",
+        baseline=names[forms.DENSE],
         seed=context.recipe.seed,
         least_cosine=-1.0,  # a pruned model does not compute what the dense one does
         progress=lambda done, total, what: context.progress("bench", done / max(1, total), what),

@@ -18,7 +18,16 @@ from pyfastep.errors import FastEPError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["checkpoint_folder", "keep_layers", "load_model", "load_tokenizer", "tiny_model", "tiny_tokenizer"]
+__all__ = [
+    "checkpoint_folder",
+    "classifier_labels",
+    "keep_layers",
+    "load_model",
+    "load_tokenizer",
+    "longest_input",
+    "tiny_model",
+    "tiny_tokenizer",
+]
 
 # The package carries type hints, but its constructors are untyped.
 transformers: Any = importlib.import_module("transformers")
@@ -64,23 +73,58 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(name: str, task: Task, labels: Sequence[str] = ()) -> PreTrainedModel:
-    """A float32 model for a task; a head that the checkpoint lacks is drawn at random.
+def load_model(name: str, task: Task, labels: Sequence[str] = (), *, trained: bool = False) -> PreTrainedModel:
+    """A float32 model for a task; a head that the checkpoint lacks, or has for other labels, is drawn at random.
+
+    Args:
+        name: As ``model.path`` of a recipe.
+        task: Decides the class.
+        labels: Of the classes, in the order of their numbers.
+        trained: Nobody will train the head: it has to be there.
 
     Raises:
-        FastEPError: There is no such checkpoint, or it is of an architecture without that head.
+        FastEPError: There is no such checkpoint, it is of an architecture without that head, or lacks a trained one.
     """
-    options: dict[str, Any] = _label_options(labels)
-    if task.kind == "sentence-embedding":
-        options["add_pooling_layer"] = False
+    options: dict[str, Any] = {**_label_options(labels), "ignore_mismatched_sizes": True, "output_loading_info": True}
+    without_pooling = {"add_pooling_layer": False} if task.kind == "sentence-embedding" else {}
     auto = getattr(transformers, task.auto_class)
     try:
-        model = _load(auto, name, "model", **options)
+        model, found = _load(auto, name, "model", **options, **without_pooling)
     except TypeError:  # an architecture that has no pooling layer to leave out
-        model = _load(auto, name, "model")
+        model, found = _load(auto, name, "model", **options)
+    new = sorted({*found["missing_keys"], *(key[0] for key in found["mismatched_keys"])})
+    if new and trained:
+        raise FastEPError(
+            f"expected a checkpoint that is trained for {task.kind}, found no weights for {', '.join(new[:4])}",
+            node=name,
+            remedy="train it first: dense.steps",
+        )
     model.float().train(False)
     loaded: PreTrainedModel = model
     return loaded
+
+
+def classifier_labels(name: str) -> tuple[str, ...]:
+    """The classes that a checkpoint was trained to tell apart, in the order of their numbers; empty if it was not.
+
+    Raises:
+        FastEPError: There is no such checkpoint.
+    """
+    if name == TINY:
+        return ()
+    config = _load(transformers.AutoConfig, name, "configuration")
+    trained = any(str(kind).endswith("ForSequenceClassification") for kind in config.architectures or ())
+    return tuple(str(config.id2label[number]) for number in range(config.num_labels)) if trained else ()
+
+
+def longest_input(model: PreTrainedModel) -> int | None:
+    """Tokens that a model has positions for; None where it has no table of them."""
+    tables = {name.rpartition(".")[2]: module for name, module in model.named_modules()}
+    table = tables.get("position_embeddings")
+    if not isinstance(table, nn.Embedding):
+        return None
+    # RoBERTa and its kin begin to count behind the padding's index.
+    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
 
 
 def keep_layers(model: PreTrainedModel, count: int) -> None:

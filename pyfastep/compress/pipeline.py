@@ -14,6 +14,7 @@ import pyfastep
 from pyfastep.compress.recipe import Recipe
 from pyfastep.compress.recipe_file import recipe_tables
 from pyfastep.compress.workspace import Workspace, digest_of
+from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +34,14 @@ class Step:
         tables: The recipe's tables that it reads.
         after: The steps whose results it reads.
         home: Module of the function ``run_<name>``.
+        revision: Raised when the same inputs give another result than before, so that nothing old is taken for new.
     """
 
     name: str
     tables: tuple[str, ...]
     after: tuple[str, ...]
     home: str = "training_steps"
+    revision: int = 1
 
     def work(self, context: Context) -> Callable[[Path], None]:
         """What fills the step's folder."""
@@ -110,32 +113,49 @@ def step_digests(recipe: Recipe) -> dict[str, str]:
 def _digest(step: Step, tables: dict[str, Any], digests: dict[str, str], recipe: Recipe) -> str:
     read = {name: tables[name] for name in step.tables}
     before = {name: digests[name] for name in step.after}
-    return digest_of([step.name, read, before, pyfastep.__version__], _files(step.name, recipe))
+    return digest_of([step.name, step.revision, read, before, pyfastep.__version__], _files(step.name, recipe))
 
 
 def _files(step: str, recipe: Recipe) -> list[Path]:
-    """Files of the user that a step reads."""
-    named = {
-        "data": [recipe.data.train, recipe.data.eval],
+    """Files that a step reads and that are here: data, checkpoints. What the hub has is known by its name alone."""
+    checkpoints = {
+        "data": [recipe.model.path],  # its tokenizer
         "dense": [recipe.model.path],
         "train": [recipe.distill.teacher],
         "qat": [recipe.distill.teacher],
     }
-    return [Path(name) for name in named.get(step, []) if name and Path(name).exists()]
+    data = [recipe.data.train, recipe.data.eval] if step == "data" else []
+    folders = [_checkpoint_folder(name) for name in checkpoints.get(step, []) if name]
+    return [path for path in [*map(Path, filter(None, data)), *filter(None, folders)] if path.exists()]
+
+
+def _checkpoint_folder(name: str) -> Path | None:
+    """None as well where there is no such folder: the step itself says what is wrong."""
+    from pyfastep.compress.models import checkpoint_folder
+
+    try:
+        return checkpoint_folder(name)
+    except FastEPError:
+        return None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The libraries' own progress bars and advice would bury the run's; reverts afterwards."""
+    """Libraries without progress bars, advice and caches of their own; as they were afterwards.
+
+    The first two would bury the run's; caches of tokens would lie among the files of finished steps.
+    """
+    import datasets
     from datasets import utils as bars
     from datasets.utils import logging as datasets_logging
     from transformers.utils import logging as transformers_logging
 
     level, shown = transformers_logging.get_verbosity(), not bars.are_progress_bars_disabled()
-    levels = datasets_logging.get_verbosity()
+    levels, cached = datasets_logging.get_verbosity(), datasets.is_caching_enabled()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     datasets_logging.set_verbosity_error()
     bars.disable_progress_bars()
+    datasets.disable_caching()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -145,3 +165,5 @@ def _quiet() -> Iterator[None]:
         datasets_logging.set_verbosity(levels)
         if shown:
             bars.enable_progress_bars()
+        if cached:
+            datasets.enable_caching()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyfastep.compress.forms import ENGINES
 from pyfastep.compress.learning_curve import MULTIPLES
 
 if TYPE_CHECKING:
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
     from pyfastep.compress.report import CompressReport
 
 __all__ = ["draw_plots"]
-
-# Engine of the benchmark -> form whose quality it has.
-_FORMS = {
-    "dense fp32": "dense fp32, torch",
-    "pruned INT8": "pruned INT8, ONNX Runtime",
-    "FastEP": "FastEP's file, FastEP",
-}
 
 
 def draw_plots(report: CompressReport, folder: Path) -> None:
@@ -83,8 +77,9 @@ def _density(axes: Axes, report: CompressReport) -> None:
 
 
 def _accuracy(axes: Axes, report: CompressReport) -> None:
+    forms = {engine: form for form, engine in ENGINES.items()}
     for row in report.bench["measurements"]:
-        form = _FORMS.get(row["engine"])
+        form = forms[row["engine"]]
         if form in report.figures and row["median_ms"] is not None:
             quality = report.figures[form][report.chief_figure]
             axes.scatter(row["median_ms"], quality)

@@ -142,7 +142,8 @@ class DataSettings(Checked):
         if self.source != "files" and (self.train or self.eval):
             raise FastEPError(f"files are given, but source = {self.source} makes its own", node="source")
         if self.source != "files" and not (self.train_samples and self.eval_samples):
-            raise FastEPError(f"expected a number above 0 with source = {self.source}", node="train_samples")
+            missing = "eval_samples" if self.train_samples else "train_samples"
+            raise FastEPError(f"expected a number above 0 with source = {self.source}", node=missing)
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,12 @@ class TrainSettings(Checked):
     minutes: float = number(0.0, least=0.0)
     evaluations: int = number(0, least=0)
     evaluation_samples: int = number(200, least=1)
+
+    def _check(self) -> None:
+        if self.batch_size % self.accumulate:
+            raise FastEPError(
+                f"expected a divisor of batch_size = {self.batch_size}, found {self.accumulate}", node="accumulate"
+            )
 
 
 @dataclass(frozen=True)
@@ -235,6 +242,10 @@ class PruneSettings(Checked):
             raise FastEPError(f"expected at least begin = {self.begin}, found {self.end}", node="end")
         if self.targets and self.scope == "global":
             raise FastEPError("targets are per layer, but scope = global", node="targets")
+        if self.scope == "global" and not self.layer_bounds[0] <= self.sparsity <= self.layer_bounds[1]:
+            raise FastEPError(f"expected it within layer_bounds, found {self.sparsity}", node="sparsity")
+        if self.score == "snip-momentum" and self.method not in ("gradual", "lock", "none"):
+            raise FastEPError("needs gradients: expected method = gradual", node="score")
         for pattern, share in self.targets.items():
             _check_range(f"targets.{pattern}", share, 0.0, 0.999)
 

@@ -33,8 +33,8 @@ class CompressReport:
     Attributes:
         output: Its folder.
         recipe: As nested tables.
-        versions: Of the packages that made it.
-        machine: The machine, in words.
+        versions: Of the packages that wrote it; steps that were skipped may have had others.
+        machine: The machine that the speed was measured on, in words.
         data: Counts of samples, labels and notes such as the level of chance.
         seconds: Per step, as it took when it was done.
         skipped: Steps that an earlier run had done.
@@ -146,12 +146,13 @@ def _gather(context: Context) -> CompressReport:
         return json.loads((workspace.folder(step) / name).read_text())
 
     sparsity = {**read("train", "sparsity.json"), "cost": read("prune", "cost.json")}
+    bench = read("bench", "bench.json")
     trainings = {step: TrainingLog.load(workspace.folder(step) / "log.json") for step in _TRAININGS}
     return CompressReport(
         output=workspace.output,
         recipe=recipe_tables(context.recipe),
         versions=_versions(),
-        machine=describe_machine(),
+        machine=bench.get("machine") or describe_machine(),
         data={
             "train": len(splits.train),
             "eval": len(splits.eval),
@@ -165,7 +166,7 @@ def _gather(context: Context) -> CompressReport:
         extrapolation=extrapolate(trainings, context.recipe),
         chief_figure=context.task.chief_figure,
         figures=read("evaluate", "figures.json"),
-        bench=read("bench", "bench.json"),
+        bench=bench,
     )
 
 

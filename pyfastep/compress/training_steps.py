@@ -16,15 +16,25 @@ from pyfastep.compress.distill import Distiller, add_teacher_columns
 from pyfastep.compress.equalize import equalize_attention
 from pyfastep.compress.gradual import BlockPruner, PruningCallback
 from pyfastep.compress.meter import Meter, Stopwatch
-from pyfastep.compress.models import TINY, keep_layers, load_model, load_tokenizer, tiny_model, tiny_tokenizer
+from pyfastep.compress.models import (
+    TINY,
+    keep_layers,
+    load_model,
+    load_tokenizer,
+    longest_input,
+    tiny_model,
+    tiny_tokenizer,
+)
 from pyfastep.compress.prune import prune_blocks
 from pyfastep.compress.qat import insert_fake_quantization, remove_fake_quantization, save_ranges
-from pyfastep.compress.recipe import DistillSettings, PruneSettings, TrainSettings
+from pyfastep.compress.recipe import DistillSettings, PruneSettings, Recipe, TrainSettings
 from pyfastep.compress.runners import torch_runner
 from pyfastep.compress.second_order import prune_second_order
+from pyfastep.compress.selection import select_linears, shares_per_layer
 from pyfastep.compress.trainer import train
 from pyfastep.compress.training_log import Cost, TrainingLog
 from pyfastep.compress.workspace import SCRATCH
+from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback
@@ -56,9 +66,10 @@ def run_dense(context: Context, folder: Path) -> None:
     if recipe.model.path == TINY:
         model = tiny_model(task, len(context.tokenizer), recipe.model.max_length, labels)
     else:
-        model = load_model(recipe.model.path, task, labels)
+        model = load_model(recipe.model.path, task, labels, trained=_needs_trained_head(recipe))
     if recipe.model.layers:
         keep_layers(model, recipe.model.layers)
+    _check_model(model, recipe)
     log = TrainingLog()
     if recipe.dense.steps:
         alone = DistillSettings(task=1.0, logits=0.0)
@@ -125,6 +136,29 @@ def run_qat(context: Context, folder: Path) -> None:
     log.save(folder / "log.json")
 
 
+def _needs_trained_head(recipe: Recipe) -> bool:
+    """Whether the checkpoint's head is the teacher, or what is exported, without being trained before."""
+    if recipe.task.kind == "sentence-embedding" or recipe.dense.steps:
+        return False
+    return not recipe.train.steps or recipe.distill.needs_teacher
+
+
+def _check_model(model: PreTrainedModel, recipe: Recipe) -> None:
+    """What later steps would only find out after a training.
+
+    Raises:
+        FastEPError: A pattern of names matches nothing, or the sequences are longer than the model can read.
+    """
+    settings, most = recipe.prune, longest_input(model)
+    if most is not None and recipe.model.max_length > most:
+        raise FastEPError(
+            f"expected at most the model's {most} positions, found {recipe.model.max_length}", node="model.max_length"
+        )
+    if settings.method != "none":
+        layers = select_linears(model, settings.include or None, settings.exclude)
+        shares_per_layer(list(layers), settings.sparsity, settings.targets)
+
+
 def _prune_at_once(context: Context, model: PreTrainedModel) -> Cost:
     settings, watch, tokens = context.recipe.prune, Stopwatch(), 0
     if settings.method == "one-shot":
@@ -157,7 +191,8 @@ def _teacher(context: Context) -> PreTrainedModel | None:
     if not settings.needs_teacher:
         return None
     if settings.teacher:
-        return load_model(settings.teacher, context.task, context.splits.labels)
+        trained = context.task.kind != "sentence-embedding"
+        return load_model(settings.teacher, context.task, context.splits.labels, trained=trained)
     return context.model("dense")
 
 

@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +119,19 @@ def digest_of(values: Any, files: Iterable[Path] = ()) -> str:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             if file.is_file():
                 total.update(file.name.encode())
-                with file.open("rb") as opened:
-                    while chunk := opened.read(_CHUNK_BYTES):
-                        total.update(chunk)
+                state = file.stat()
+                total.update(_content_digest(file, state.st_size, state.st_mtime_ns))
     return total.hexdigest()
+
+
+@cache
+def _content_digest(path: Path, size: int, changed_ns: int) -> bytes:
+    """A study asks for the same checkpoint in every run: read once, as long as size and time stay."""
+    total = hashlib.sha256()
+    with path.open("rb") as opened:
+        while chunk := opened.read(_CHUNK_BYTES):
+            total.update(chunk)
+    return total.digest()
 
 
 def _link(source: str, target: str) -> None:

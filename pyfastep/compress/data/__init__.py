@@ -34,5 +34,7 @@ def load_splits(recipe: Recipe, cache: Path) -> Splits:
 
         return sentence_splits(data.train_samples, data.eval_samples, recipe.seed)
     from pyfastep.compress.data.files import file_splits
+    from pyfastep.compress.models import classifier_labels
 
-    return file_splits(data, recipe.task, cache)
+    classes = classifier_labels(recipe.model.path) if recipe.task.kind == "text-classification" else ()
+    return file_splits(data, recipe.task, cache, recipe.seed, classes)

@@ -2,9 +2,10 @@
 
 Every person of a passage has the relation that is asked and its rival (where born, where living), so that the question
 alone leaves as many candidates as there are people, and the passage alone as many as there are facts. Sentences of
-different people are mixed; a person's later sentences may speak of "they"; some sentences deny a false value; a fifth
-of the questions goes through a second person ("the mentor of ..."). Names, values and wordings of the evaluation do
-not occur in training.
+different people are mixed; a person's later sentences may speak of "they"; some sentences deny a false value. Every
+passage says who is somebody's pupil, and a fifth of the questions goes through that ("the mentor of ..."), though the
+mentor is asked for no more often than anybody else. Names, values and wordings of the evaluation do not occur in
+training.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["Fact", "fact_rows", "fact_splits"]
 
 View = Literal["full", "question-only", "context-only"]
 
-_TWO_STEP_SHARE = 0.2
+_TWO_STEP_SHARE = 0.2  # with more than five people less, as the mentor is one of them
 _DENIAL_SHARE = 0.3
 _PRONOUN_SHARE = 0.5
 _FACTS_PER_PERSON = 2  # the asked relation and its rival
@@ -88,15 +89,14 @@ class _Passage:
     def row(self, view: View) -> dict[str, Any]:
         """Question, context and answer."""
         subject = self._rng.choice(self.people)
+        pupil, mentor = self._rng.sample(self.people, 2)
         answer = next(fact for fact in self.facts if fact.person == subject and fact.relation == self.asked.name)
-        two_steps = self._rng.random() < _TWO_STEP_SHARE
-        pupil = self._rng.choice([person for person in self.people if person != subject]) if two_steps else None
-        who = self._pick(_MENTOR_OF).format(who=pupil) if pupil else subject
+        two_steps = subject == mentor and self._rng.random() < _TWO_STEP_SHARE * len(self.people)
+        who = self._pick(_MENTOR_OF).format(who=pupil) if two_steps else subject
         question = self._pick(self.asked.questions).format(who=who)
         sentences = self._sentences()
-        if pupil:
-            link = self._pick(_MENTOR).format(who=pupil, value=subject)
-            sentences.insert(self._rng.randrange(len(sentences) + 1), (link, None))
+        link = self._pick(_MENTOR).format(who=pupil, value=mentor)
+        sentences.insert(self._rng.randrange(len(sentences) + 1), (link, None))
         return self._assemble(question, sentences, answer, view)
 
     def _assemble(

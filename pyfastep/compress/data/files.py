@@ -8,7 +8,7 @@ hub.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,20 @@ _QUESTION_COLUMNS = ("question", "context", "answers")
 _HUB_SPLITS = {"train": "train", "eval": "validation"}
 
 
-def file_splits(data: DataSettings, task: TaskSettings, cache: Path) -> Splits:
+def file_splits(
+    data: DataSettings, task: TaskSettings, cache: Path, seed: int = 0, classes: Sequence[str] = ()
+) -> Splits:
     """Both files, checked; see the module's text.
+
+    Training rows are shuffled, as files are often sorted: the first of them are what calibrates. So are those of the
+    evaluation if not all of them are wanted.
+
+    Args:
+        data: Files and how many rows of them.
+        task: Decides the columns.
+        cache: Folder for what `datasets` keeps.
+        seed: Of the shuffling.
+        classes: Of the checkpoint's own classifier, in its order; empty if it has none.
 
     Raises:
         FastEPError: Missing, empty or malformed: names the file and the row, what was expected and what was found.
@@ -37,11 +49,20 @@ def file_splits(data: DataSettings, task: TaskSettings, cache: Path) -> Splits:
     if task.kind == "question-answering":
         rows = {name: _checked_questions(table, getattr(data, name)) for name, table in rows.items()}
     elif task.kind == "text-classification":
-        rows, labels = _labelled(rows, data, task)
+        rows, labels = _labelled(rows, data, task, classes)
     else:
+        for name, table in rows.items():
+            if "query" in table.column_names or "passage" in table.column_names:
+                _require_columns(table, getattr(data, name), ("text", "query", "passage"))
         rows = {name: _checked_texts(table, getattr(data, name), ("text",)) for name, table in rows.items()}
     limits = {"train": data.train_samples, "eval": data.eval_samples}
-    cut = {name: table.select(range(min(limits[name] or len(table), len(table)))) for name, table in rows.items()}
+    wanted = {name: min(limits[name] or len(table), len(table)) for name, table in rows.items()}
+    cut = {
+        name: table.shuffle(seed=seed).select(range(wanted[name]))
+        if name == "train" or wanted[name] < len(table)
+        else table
+        for name, table in rows.items()
+    }
     return Splits(cut["train"], cut["eval"], labels)
 
 
@@ -118,7 +139,7 @@ def _checked_questions(table: Dataset, source: str) -> Dataset:
     _require_columns(table, source, _QUESTION_COLUMNS)
     for number, row in enumerate(table):
         where = f"{source}: row {number}" + (f", id {row['id']}" if "id" in row else "")
-        texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
+        texts, starts = _answers(row, where)
         if not texts or len(texts) != len(starts):
             raise FastEPError("the question has no answer", node=where, remedy="only answerable questions can be used")
         for text, start in zip(texts, starts, strict=True):
@@ -128,6 +149,21 @@ def _checked_questions(table: Dataset, source: str) -> Dataset:
                     f"expected the answer {text!r} at {start} of its context, found {found!r}", node=where
                 )
     return table.select_columns([name for name in ("id", *_QUESTION_COLUMNS) if name in table.column_names])
+
+
+def _answers(row: dict[str, Any], where: str) -> tuple[list[str], list[int]]:
+    for name in ("question", "context"):
+        if not isinstance(row[name], str) or not row[name].strip():
+            raise FastEPError(f"expected a text in {name}, found {row[name]!r}", node=where)
+    answers = row["answers"]
+    if not isinstance(answers, dict) or not all(
+        isinstance(answers.get(name), list) and all(isinstance(value, kind) for value in answers[name])
+        for name, kind in (("text", str), ("answer_start", int))
+    ):
+        raise FastEPError(
+            f"expected answers like {{'text': ['a'], 'answer_start': [0]}}, found {answers!r}", node=where
+        )
+    return answers["text"], answers["answer_start"]
 
 
 def _checked_texts(table: Dataset, source: str, columns: tuple[str, ...]) -> Dataset:
@@ -146,15 +182,16 @@ def _checked_texts(table: Dataset, source: str, columns: tuple[str, ...]) -> Dat
 
 
 def _labelled(
-    rows: dict[str, Dataset], data: DataSettings, task: TaskSettings
+    rows: dict[str, Dataset], data: DataSettings, task: TaskSettings, classes: Sequence[str]
 ) -> tuple[dict[str, Dataset], tuple[str, ...]]:
-    """Texts named ``text`` and ``text_pair``, labels as numbers in the order of their sorted names."""
+    """Texts named ``text`` and ``text_pair``, and labels as numbers.
+
+    The checkpoint's numbers where it knows the labels by name, or where the data number them; else in the order of
+    their sorted names.
+    """
     for name, table in rows.items():
         _require_columns(table, getattr(data, name), (*task.text_columns, task.label_column))
-    known = sorted(set(rows["train"][task.label_column]), key=lambda value: (str(type(value)), value))
-    if len(known) < 2:
-        raise FastEPError(f"expected at least two labels, found {known}", node=data.train)
-    numbers = {value: number for number, value in enumerate(known)}
+    numbers, names = _numbered(rows["train"][task.label_column], data.train, classes)
     done = {}
     for name, table in rows.items():
         source = getattr(data, name)
@@ -166,4 +203,19 @@ def _labelled(
         texts = _checked_texts(table, source, task.text_columns)
         renamed = texts.rename_columns(dict(zip(task.text_columns, ("text", "text_pair"), strict=False)))
         done[name] = renamed.add_column("label", [numbers[value] for value in table[task.label_column]])
-    return done, tuple(str(value) for value in known)
+    return done, names
+
+
+def _numbered(values: Sequence[Any], source: str, classes: Sequence[str]) -> tuple[dict[Any, int], tuple[str, ...]]:
+    """The number of each label, and the labels' names by number."""
+    empty = next((row for row, value in enumerate(values) if value is None or value == ""), None)
+    if empty is not None:
+        raise FastEPError("expected a label, found none", node=f"{source}: row {empty}")
+    known = sorted(set(values), key=lambda value: (str(type(value)), value))
+    if len(known) < 2:
+        raise FastEPError(f"expected at least two labels, found {known}", node=source)
+    if classes and {str(value) for value in known} <= set(classes):
+        return {value: list(classes).index(str(value)) for value in known}, tuple(classes)
+    if classes and all(type(value) is int and 0 <= value < len(classes) for value in known):
+        return {value: value for value in known}, tuple(classes)
+    return {value: number for number, value in enumerate(known)}, tuple(map(str, known))

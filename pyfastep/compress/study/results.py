@@ -10,17 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pyfastep.compress import forms
 from pyfastep.compress.study.plan import Run, Study
 from pyfastep.compress.study.runner import failure, finished_report
 from pyfastep.compress.study.statistics import Comparison, Estimate, compare, estimate
 
 __all__ = ["CellResult", "Outcome", "StudyReport", "write_study"]
 
-# Forms of the model that the report of a run names, the last that there is being the final one.
-_DENSE = "dense fp32, torch"
-_PRUNED = "pruned fp32, ONNX Runtime"
-_FINAL = "FastEP's file, FastEP"
-_BENCH = {_PRUNED: "pruned fp32", _FINAL: "FastEP"}
 # The dense training is apart: it is the same for every cell of a seed.
 _OWN_TRAININGS = ("train", "qat")
 
@@ -33,7 +29,7 @@ class Outcome:
         cell: Its cell.
         seed: Its seed.
         dense: Chief figure of the dense model.
-        pruned: Of the pruned float model.
+        pruned: Of the pruned float model, before anything of quantization, QAT included.
         final: Of the final file.
         figures: All figures of the final file.
         sparsity: Measured over the pruned layers; None where nothing was pruned.
@@ -194,11 +190,11 @@ def _dense(runs: Sequence[Run], outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def _outcome(run: Run, report: dict[str, Any]) -> Outcome:
     figures, chief = report["figures"], report["chief_figure"]
-    form = _FINAL if _FINAL in figures else _PRUNED
+    form = forms.FAST if forms.FAST in figures else forms.PRUNED_STOCK
     speeds = {
         f"{row['batch']} x {row['length']}": row
         for row in report["bench"].get("measurements", [])
-        if row["engine"] == _BENCH[form] and row["median_ms"] is not None
+        if row["engine"] == forms.ENGINES[form] and row["median_ms"] is not None
     }
     costs = {step: log["cost"] for step, log in report["trainings"].items() if log["cost"]}
     own = [costs[step] for step in _OWN_TRAININGS if step in costs]
@@ -206,8 +202,8 @@ def _outcome(run: Run, report: dict[str, Any]) -> Outcome:
     return Outcome(
         cell=run.cell,
         seed=run.seed,
-        dense=figures[_DENSE][chief],
-        pruned=figures[_PRUNED][chief],
+        dense=figures[forms.DENSE][chief],
+        pruned=figures[forms.PRUNED][chief],
         final=figures[form][chief],
         figures=figures[form],
         sparsity=report["sparsity"]["report"]["sparsity"] if report["sparsity"] else None,

@@ -10,6 +10,8 @@ from .encoders import batches, tiny_bert, tiny_distilbert
 
 torch = pytest.importorskip("torch")
 
+from transformers import RobertaConfig, RobertaModel  # noqa: E402
+
 from pyfastep.compress import models  # noqa: E402
 from pyfastep.compress.recipe import TaskSettings  # noqa: E402
 from pyfastep.compress.tasks import create_task  # noqa: E402
@@ -43,6 +45,34 @@ def test_a_checkpoint_comes_back_with_a_head_for_the_labels(tmp_path: Path) -> N
 def test_an_architecture_without_a_pooling_layer(tmp_path: Path) -> None:
     tiny_distilbert().save_pretrained(tmp_path)
     assert type(models.load_model(str(tmp_path), SENTENCES)).__name__ == "DistilBertModel"
+
+
+def test_a_head_that_nobody_will_train_has_to_be_there(tmp_path: Path) -> None:
+    tiny_bert().save_pretrained(tmp_path / "body")
+    labels = ("no", "yes", "maybe")
+    with pytest.raises(FastEPError, match=r"trained for text-classification, found no .*classifier\.weight"):
+        models.load_model(str(tmp_path / "body"), CLASSES, labels, trained=True)
+    models.load_model(str(tmp_path / "body"), CLASSES, labels).save_pretrained(tmp_path / "whole")
+    models.load_model(str(tmp_path / "whole"), CLASSES, labels, trained=True)
+    with pytest.raises(FastEPError, match="found no weights"):
+        models.load_model(str(tmp_path / "whole"), CLASSES, labels[:2], trained=True)
+    assert models.load_model(str(tmp_path / "whole"), CLASSES, labels[:2]).config.num_labels == 2
+
+
+def test_labels_of_a_classifier(tmp_path: Path) -> None:
+    tiny_bert().save_pretrained(tmp_path / "body")
+    assert models.classifier_labels(str(tmp_path / "body")) == ()
+    assert models.classifier_labels("tiny") == ()
+    models.load_model(str(tmp_path / "body"), CLASSES, ("yes", "no")).save_pretrained(tmp_path / "whole")
+    assert models.classifier_labels(str(tmp_path / "whole")) == ("yes", "no")
+
+
+def test_longest_input() -> None:
+    bert = tiny_bert()
+    assert models.longest_input(bert) == bert.config.max_position_embeddings
+    config = RobertaConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    assert models.longest_input(RobertaModel(config)) == 512 - 2
+    assert models.longest_input(torch.nn.Linear(2, 2)) is None
 
 
 @pytest.mark.parametrize("make", [tiny_bert, tiny_distilbert])

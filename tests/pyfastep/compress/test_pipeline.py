@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from pyfastep.compress import pipeline
 from pyfastep.compress.pipeline import STEPS, step_digests
 from pyfastep.compress.recipe_file import load_recipe
 
@@ -26,3 +30,38 @@ def test_a_change_concerns_what_reads_it_and_what_follows(change: str, concerned
     """Pruning at once is not repeated because of a longer training."""
     before, after = step_digests(load_recipe("smoke")), step_digests(load_recipe("smoke", [change]))
     assert [step.name for step in STEPS if before[step.name] != after[step.name]] == concerned
+
+
+def test_files_that_a_step_reads_concern_it(tmp_path: Path) -> None:
+    """The tokenizer of the checkpoint is read by the step ``data``."""
+    files = {
+        name: tmp_path / name for name in ("train.json", "eval.json", "model/tokenizer.json", "teacher/config.json")
+    }
+    for path in files.values():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("1")
+    changes = [
+        "data.source=files",
+        "data.train_samples=0",
+        f"data.train={tmp_path / 'train.json'}",
+        f"data.eval={tmp_path / 'eval.json'}",
+        f"model.path={tmp_path / 'model'}",
+        f"distill.teacher={tmp_path / 'teacher'}",
+    ]
+    recipe = load_recipe("smoke", changes)
+    first = {"train.json": "data", "eval.json": "data", "model/tokenizer.json": "data", "teacher/config.json": "train"}
+    for name, step in first.items():
+        before = step_digests(recipe)
+        files[name].write_text("22")
+        after = step_digests(recipe)
+        names = [known.name for known in STEPS]
+        assert [known for known in names if before[known] != after[known]] == names[names.index(step) :]
+
+
+def test_a_step_that_works_differently_is_done_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe("smoke")
+    before = step_digests(recipe)
+    changed = tuple(replace(step, revision=step.revision + 1) if step.name == "prune" else step for step in STEPS)
+    monkeypatch.setattr(pipeline, "STEPS", changed)
+    after = step_digests(recipe)
+    assert [step.name for step in STEPS if before[step.name] != after[step.name]] == ["prune", *AFTER_TRAINING]

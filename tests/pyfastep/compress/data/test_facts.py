@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,31 @@ def test_a_question_alone_leaves_as_many_candidates_as_people() -> None:
 def test_the_largest_passages_find_enough_values(held_out: bool) -> None:
     for row in fact_rows(COUNT, "0", held_out, 8):
         assert row["context"].count(row["answers"]["text"][0]) == 1
+
+
+@pytest.mark.parametrize("people", [3, 4])
+def test_the_sentence_on_a_mentor_gives_nothing_away(people: int) -> None:
+    """Every passage has one, and the mentor is the person asked for as often as chance says."""
+    rows, asked = list(fact_rows(1500, "7", False, people)), 0
+    for row in rows:
+        (mentor,) = re.findall(r"(?:is a pupil of|learned everything from) (\w+ \w+)\.", row["context"])
+        own = _sentence_of(row)
+        asked += own.startswith(mentor) or (own.startswith("They ") and _last_name(row) == mentor)
+    deviation = (len(rows) * (people - 1)) ** 0.5 / people
+    assert abs(asked - len(rows) / people) < 4 * deviation
+    two_steps = sum("teacher of" in row["question"] or "mentor of" in row["question"] for row in rows)
+    assert 0.15 < two_steps / len(rows) < 0.25
+
+
+def _sentence_of(row: dict[str, Any]) -> str:
+    """The sentence with the answer."""
+    return next(s for s in row["context"].split(". ") if row["answers"]["text"][0] in s)
+
+
+def _last_name(row: dict[str, Any]) -> str:
+    """Who was last named at the start of a sentence before the answer's."""
+    before = row["context"][: row["context"].index(_sentence_of(row))]
+    return re.findall(r"(?:^|\. )((?!They |It |Some |The )\w+ \w+) ", before)[-1]
 
 
 def test_context_alone_is_asked_nothing() -> None:

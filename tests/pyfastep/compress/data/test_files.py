@@ -66,15 +66,69 @@ def test_bad_questions(tmp_path: Path, content: str, message: str) -> None:
         read(tmp_path, "question-answering", ".json", content)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"context": None}, r"row 0: expected a text in context, found None"),
+        ({"question": " "}, r"row 0: expected a text in question, found ' '"),
+        ({"answers": {"text": ["1912"]}}, r"row 0: expected answers like .*, found {'text': \['1912'\]}"),
+        ({"answers": "1912"}, r"row 0: expected answers like .*, found '1912'"),
+    ],
+)
+def test_bad_flat_questions(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    row = {"question": "When?", "context": "It sank 1912.", "answers": {"text": ["1912"], "answer_start": [8]}}
+    with pytest.raises(FastEPError, match=message):
+        read(tmp_path, "question-answering", ".jsonl", json.dumps({**row, **change}))
+
+
+def test_a_query_needs_its_passage(tmp_path: Path) -> None:
+    with pytest.raises(FastEPError, match=r"expected the columns text, query, passage, found text, query"):
+        read(tmp_path, "sentence-embedding", ".jsonl", json.dumps({"text": "One.", "query": "Two?"}))
+
+
 def test_classes_from_csv_and_jsonl(tmp_path: Path) -> None:
     splits = read(tmp_path, "text-classification", ".csv", "text,label\ngood,pos\nbad,neg\n", "text,label\nfine,pos\n")
     assert splits.labels == ("neg", "pos")
-    assert splits.train[:] == {"text": ["good", "bad"], "label": [1, 0]}
+    assert sorted(zip(splits.train["text"], splits.train["label"], strict=True)) == [("bad", 0), ("good", 1)]
     assert splits.eval[:] == {"text": ["fine"], "label": [1]}
     rows = "\n".join(json.dumps({"a": "x", "b": "y", "same": n}) for n in (1, 0))
     options: dict[str, Any] = {"text_columns": ("a", "b"), "label_column": "same"}
     splits = read(tmp_path, "text-classification", ".jsonl", rows, **options)
-    assert splits.train[0] == {"text": "x", "text_pair": "y", "label": 1}
+    assert sorted(splits.train["label"]) == [0, 1]
+    assert splits.train[0] == {"text": "x", "text_pair": "y", "label": splits.train[0]["label"]}
+
+
+@pytest.mark.parametrize(
+    ("written", "classes", "labels", "numbers"),
+    [
+        (("sport", "world"), ("world", "sport"), ("world", "sport"), [1, 0]),  # of the checkpoint
+        (("sport", "world"), ("world", "money", "sport"), ("world", "money", "sport"), [2, 0]),
+        (("0", "1"), ("world", "sport"), ("world", "sport"), [0, 1]),  # CSV: numbers
+        (("sport", "art"), ("world", "sport"), ("art", "sport"), [1, 0]),  # another task
+        (("1", "2"), ("world", "sport"), ("1", "2"), [0, 1]),
+    ],
+)
+def test_labels_are_numbered_as_the_checkpoint_does(
+    tmp_path: Path, written: tuple[str, str], classes: tuple[str, ...], labels: tuple[str, ...], numbers: list[int]
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(f"text,label\na,{written[0]}\nb,{written[1]}\n")
+    data = DataSettings(train=str(file), eval=str(file))
+    splits = file_splits(data, TaskSettings("text-classification"), tmp_path / "cache", classes=classes)
+    assert splits.labels == labels
+    assert splits.eval["label"][:] == numbers
+
+
+def test_sorted_files_are_shuffled_before_they_are_cut(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text,label\n" + "".join(f"t{row},{row // 100}\n" for row in range(200)))
+    data = DataSettings(train=str(file), eval=str(file), train_samples=40, eval_samples=40)
+    task = TaskSettings("text-classification")
+    first, second, third = (file_splits(data, task, tmp_path / "cache", seed=seed) for seed in (0, 0, 1))
+    for part in ("train", "eval"):
+        assert 5 < sum(getattr(first, part)["label"]) < 35
+        assert getattr(first, part)["text"][:] == getattr(second, part)["text"][:]
+        assert getattr(first, part)["text"][:] != getattr(third, part)["text"][:]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +145,7 @@ def test_classes_from_csv_and_jsonl(tmp_path: Path) -> None:
             "text,label\na,e\n",
             r"eval.csv: row 0: expected a label of the training data, found 'e'",
         ),
+        ("text,label\na,b\nc,\n", None, r"train.csv: row 1: expected a label, found none"),
         ("text,label\na,b\n,d\n", None, r"train.csv: row 1: expected a text in text, found None"),
         ("text,label\n", None, r"train.csv: (the file holds no rows|cannot be read)"),
         ("", None, r"train.csv: cannot be read"),
@@ -103,7 +158,7 @@ def test_bad_classes(tmp_path: Path, train: str, held_out: str | None, message: 
 
 def test_sentences(tmp_path: Path) -> None:
     splits = read(tmp_path, "sentence-embedding", ".txt", "One.\n\nTwo.\n")
-    assert splits.train["text"][:] == ["One.", "Two."]
+    assert sorted(splits.train["text"]) == ["One.", "Two."]
     with pytest.raises(FastEPError, match=r"train.txt: the file holds no (text|rows)"):
         read(tmp_path, "sentence-embedding", ".txt", "\n\n")
 
