@@ -14,6 +14,8 @@ from torch.nn import functional
 
 from pyfastep.compress.batch import Batch, on_device_of
 from pyfastep.compress.recipe import DistillSettings
+from pyfastep.compress.runners import accepted_inputs
+from pyfastep.compress.tasks.base import MODEL_INPUTS
 from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
@@ -134,11 +136,8 @@ class Distiller:
     def _teacher_outputs(self, inputs: Batch) -> Any:
         if self.teacher is None:
             return {name.removeprefix(TEACHER): value for name, value in inputs.items() if name.startswith(TEACHER)}
-        given = {
-            name: value for name, value in inputs.items() if name in ("input_ids", "attention_mask", "token_type_ids")
-        }
-        if "token_type_ids" not in self.teacher.forward.__code__.co_varnames:
-            given.pop("token_type_ids", None)
+        names = accepted_inputs(self.teacher).intersection(MODEL_INPUTS)
+        given = {name: value for name, value in inputs.items() if name in names}
         return self.teacher(**given, output_hidden_states=self.needs_hidden)
 
     def _hidden(self, student: Any, teacher: Any, mask: torch.Tensor) -> torch.Tensor:
@@ -174,10 +173,10 @@ def add_teacher_columns(
     """
     embeds = bool(distiller.settings.embedding or distiller.settings.embedding_mse)
     teacher.train(False)
-    accepted = teacher.forward.__code__.co_varnames
+    accepted = accepted_inputs(teacher)
 
     def run(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        names = [name for name in rows if name in ("input_ids", "attention_mask", "token_type_ids")]
+        names = [name for name in rows if name in MODEL_INPUTS]
         samples = [
             dict(zip(names, values, strict=True)) for values in zip(*(rows[name] for name in names), strict=True)
         ]

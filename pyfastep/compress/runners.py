@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,23 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Runner", "session_runner", "torch_runner"]
+__all__ = ["Runner", "accepted_inputs", "session_runner", "torch_runner"]
 
 Arrays = Mapping[str, NDArray[Any]]
 Runner = Callable[[Arrays], dict[str, NDArray[Any]]]
 """Takes ``input_ids [B, S]`` and the like, gives outputs by name."""
 
 
+def accepted_inputs(model: PreTrainedModel) -> frozenset[str]:
+    """Names of what the model can be called with; a training may have put a wrapper before its own ``forward``."""
+    return frozenset(inspect.signature(type(model).forward).parameters)
+
+
 def torch_runner(model: PreTrainedModel, outputs: Sequence[str]) -> Runner:
     """The torch model in evaluation mode, on the device where it is."""
     model.train(False)
     device = next(model.parameters()).device
-    accepted = set(model.forward.__code__.co_varnames)
+    accepted = accepted_inputs(model)
 
     def run(feeds: Arrays) -> dict[str, NDArray[Any]]:
         given = {name: torch.from_numpy(np.asarray(value)).to(device) for name, value in feeds.items()}

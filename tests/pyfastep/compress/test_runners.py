@@ -8,12 +8,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from .encoders import batches, tiny_distilbert
+from .encoders import batches, tiny_bert, tiny_distilbert
 
 pytest.importorskip("optimum.exporters.onnx")
 
 from pyfastep.compress.export import export_onnx
-from pyfastep.compress.runners import session_runner, torch_runner
+from pyfastep.compress.runners import accepted_inputs, session_runner, torch_runner
 
 
 def test_both_give_the_same_outputs_by_name(tmp_path: Path) -> None:
@@ -28,3 +28,12 @@ def test_both_give_the_same_outputs_by_name(tmp_path: Path) -> None:
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         np.testing.assert_allclose(theirs[name], value, atol=1e-5)
+
+
+def test_inputs_are_those_of_the_class() -> None:
+    """A training in bf16 puts a wrapper without names before a model's own forward."""
+    assert {"input_ids", "attention_mask"} <= accepted_inputs(tiny_distilbert())
+    assert "token_type_ids" not in accepted_inputs(tiny_distilbert())
+    model = tiny_bert()
+    model.forward = lambda *args, **kwargs: {}
+    assert "token_type_ids" in accepted_inputs(model)
