@@ -28,19 +28,28 @@ TEACHER = "teacher_"
 _CACHE_BATCH = 32
 _LEAST_DEVIATION = 0.1
 _EPSILON = 1e-6
+# As a logit: no probability, and no infinity whose difference with another would be no number.
+_NOTHING = -1e9
 
 
-def logit_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+def logit_loss(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float, mask: torch.Tensor | None = None
+) -> torch.Tensor:
     """``T^2 * KL(softmax(teacher / T) || softmax(student / T))``, mean over the batch.
 
     Args:
-        student: ``[B, classes]``.
-        teacher: ``[B, classes]``.
+        student: ``[B, classes]``, or one logit per token ``[B, S]``.
+        teacher: Of the same shape.
         temperature: T, above 0.
+        mask: Where there is a logit per token, ``[B, S]``, 1 for real ones: only those share the probability.
     """
-    log_student = functional.log_softmax(student.float() / temperature, dim=-1)
-    soft_teacher = functional.log_softmax(teacher.float() / temperature, dim=-1)
-    divergence = functional.kl_div(log_student, soft_teacher, reduction="batchmean", log_target=True)
+    soft_student, soft_teacher = student.float() / temperature, teacher.float() / temperature
+    if mask is not None:
+        padding = ~mask.bool()
+        soft_student = soft_student.masked_fill(padding, _NOTHING)
+        soft_teacher = soft_teacher.masked_fill(padding, _NOTHING)
+    log_student, log_teacher = (functional.log_softmax(logits, dim=-1) for logits in (soft_student, soft_teacher))
+    divergence = functional.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
     return divergence * temperature**2
 
 
@@ -121,7 +130,8 @@ class Distiller:
             return total
         wanted = self._teacher_outputs(inputs)
         for name in self.logits if settings.logits else ():
-            part = logit_loss(outputs[name], wanted[name], settings.temperature)
+            real = mask if _per_token(name) else None
+            part = logit_loss(outputs[name], wanted[name], settings.temperature, real)
             total = total + settings.logits * part / len(self.logits)
         if settings.hidden:
             total = total + settings.hidden * self._hidden(outputs["hidden_states"], wanted["hidden_states"], mask)
@@ -202,5 +212,9 @@ def add_teacher_columns(
 def _cut(name: str, logits: torch.Tensor, ids: list[list[int]]) -> list[list[float]]:
     """Rows without their padding, where there is one value per token."""
     rows = [[float(value) for value in row] for row in logits.tolist()]
-    per_token = name != "logits"  # a classifier's are per sequence
-    return [row[: len(tokens)] if per_token else row for row, tokens in zip(rows, ids, strict=True)]
+    return [row[: len(tokens)] if _per_token(name) else row for row, tokens in zip(rows, ids, strict=True)]
+
+
+def _per_token(name: str) -> bool:
+    """Whether logits are one per token, as a span's start and end; a classifier's are per sequence."""
+    return name != "logits"

@@ -13,8 +13,7 @@ __all__ = ["Collator"]
 class Collator:
     """Pads the lists of each row to the longest of the batch: ids with ``pad_id``, the rest with zeros.
 
-    Numbers become a vector, lists a matrix ``[batch, longest]``, lists of floats (a cached teacher's logits per token)
-    likewise with a large negative number, so that padding has no probability.
+    Numbers become a vector, lists a matrix ``[batch, longest]``.
     """
 
     def __init__(self, pad_id: int) -> None:
@@ -28,7 +27,5 @@ class Collator:
         if not isinstance(values[0], list):
             return torch.tensor(values)
         longest = max(len(value) for value in values)
-        fill: float = self._pad_id if name == "input_ids" else 0
-        if values[0] and isinstance(values[0][0], float):
-            fill = -1e4
+        fill = self._pad_id if name == "input_ids" else 0
         return torch.tensor([value + [fill] * (longest - len(value)) for value in values])

@@ -31,6 +31,21 @@ def test_logits_by_hand() -> None:
     assert float(distill.logit_loss(teacher, teacher, 2.0)) == pytest.approx(0.0, abs=1e-7)
 
 
+def test_logits_of_padding_have_no_share() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 5), torch.randn(2, 5)
+    parts = [(student[:1], teacher[:1]), (student[1:, :3], teacher[1:, :3])]
+    alone = [float(distill.logit_loss(*part, 2.0)) for part in parts]
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    student[1, 3:], teacher[1, 3:] = 1e4, -7.0
+    student.requires_grad_()
+    loss = distill.logit_loss(student, teacher, 2.0, mask)
+    assert float(loss) == pytest.approx(sum(alone) / 2, rel=1e-5)
+    loss.backward()
+    assert student.grad[1, 3:].tolist() == [0.0, 0.0]
+    assert student.grad[mask.bool()].abs().min() > 0
+
+
 def test_hidden_states_count_every_dimension_alike_and_no_padding() -> None:
     torch.manual_seed(0)
     teacher = torch.randn(2, 5, 3) * torch.tensor([1.0, 4.0, 0.5])
@@ -74,10 +89,10 @@ def test_the_sum_has_every_part() -> None:
     distiller = distill.Distiller(settings, teacher, ("start_logits", "end_logits"))
     with torch.no_grad():
         wanted = teacher(**batch)
-    parts = [distill.logit_loss(outputs[n], wanted[n], 2.0) for n in ("start_logits", "end_logits")]
-    expected = (
-        0.5 * 2.0 + 0.25 * float(sum(part.detach() for part in parts)) / 2
-    )  # the same encoder: hidden states cost nothing
+    mask = batch["attention_mask"]
+    parts = [distill.logit_loss(outputs[n], wanted[n], 2.0, mask) for n in ("start_logits", "end_logits")]
+    # The same encoder: hidden states cost nothing.
+    expected = 0.5 * 2.0 + 0.25 * float(sum(part.detach() for part in parts)) / 2
     assert float(distiller.loss(outputs, task, batch)) == pytest.approx(expected, rel=1e-5)
 
 
@@ -121,10 +136,9 @@ def test_a_cached_teacher_says_the_same(kind: str, tmp_path: Path) -> None:
     cached = distill.add_teacher_columns(table, teacher, live, Collator(0), tmp_path / "cache" / "answers.arrow")
     assert (tmp_path / "cache" / "answers.arrow").is_file()
     kept = distill.Distiller(settings, None, outputs)
-    # Logits of padding tokens are a large negative number in the cache and the model's own otherwise: they carry
-    # probability there, so rows are compared without padding.
-    alone = [Collator(0)([row]) for row in cached]
-    for row in alone:
-        given = {name: value for name, value in row.items() if not name.startswith("teacher_")}
-        answers = student(**given)
-        assert float(kept.loss(answers, None, row)) == pytest.approx(float(live.loss(answers, None, row)), rel=1e-4)
+    batch = Collator(0)(list(cached))
+    assert batch["attention_mask"].min() == 0
+    answers = student(**{name: value for name, value in batch.items() if not name.startswith("teacher_")})
+    assert float(live.loss(answers, None, batch)) > 1e-4
+    # The cache was computed on the same batch, so all that differs is what padding holds.
+    assert float(kept.loss(answers, None, batch)) == pytest.approx(float(live.loss(answers, None, batch)), rel=1e-6)

@@ -18,4 +18,4 @@ def test_pads_ids_masks_and_logits_and_stacks_numbers() -> None:
     assert batch["input_ids"].tolist() == [[7, 8, 9], [5, 3, 3]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].tolist() == [2, 0]
-    assert batch["teacher_start_logits"].tolist() == [[0.5, 1.5, 2.5], [0.25, -1e4, -1e4]]
+    assert batch["teacher_start_logits"].tolist() == [[0.5, 1.5, 2.5], [0.25, 0.0, 0.0]]
