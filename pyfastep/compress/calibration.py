@@ -7,7 +7,7 @@ stream of the pruned model is off by what was pruned before, and the Linear can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,16 @@ from torch import nn
 
 from pyfastep.compress.batch import Batch, on_device_of
 
-__all__ = ["Calibrator", "Call", "Moments", "Stage", "find_stages", "recorded_calls"]
+__all__ = [
+    "Calibrator",
+    "Call",
+    "Moments",
+    "Stage",
+    "find_stages",
+    "real_rows",
+    "recorded_calls",
+    "run_model",
+]
 
 _Inputs = tuple[Sequence[Any], Mapping[str, Any]]
 """Arguments of a call, by position and by name."""
@@ -60,7 +69,7 @@ def find_stages(model: nn.Module, names: Sequence[str], batch: Batch) -> list[St
     """The stages of the named Linears, in the order in which ``model`` computes them for ``batch``."""
     norms = [name for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)]
     with recorded_calls(model, [*names, *norms]) as calls:
-        _run(model, (), on_device_of(model, batch))
+        run_model(model, [batch])
     stages: list[Stage] = []
     before: torch.Tensor | None = None
     for call, after in zip(calls, [*calls[1:], None], strict=True):
@@ -104,7 +113,7 @@ class Calibrator:
                 if stage.norm is not None:
                     residual = own[stage.norm].inputs - own[name].outputs
                     wanted = target[stage.norm].inputs - residual
-                moments[name].add(_rows(own[name].inputs, real), _rows(wanted, real))
+                moments[name].add(real_rows(own[name].inputs, real), real_rows(wanted, real))
         return moments
 
     def _go_to(self, layer: str) -> None:
@@ -158,6 +167,16 @@ def _layer_of(model: nn.Module, name: str) -> str:
     return ""
 
 
+def run_model(model: nn.Module, batches: Iterable[Batch]) -> None:
+    """Runs a model for what hooks and its own modules see: in evaluation mode, on its device, without gradients."""
+    training = model.training
+    model.train(False)
+    with torch.no_grad():
+        for batch in batches:
+            model(**on_device_of(model, batch))
+    model.train(training)
+
+
 @contextmanager
 def recorded_calls(model: nn.Module, names: Sequence[str], stop: bool = False) -> Iterator[list[Call]]:
     """Lists the calls of the named modules; with ``stop`` the model stops as soon as each was called."""
@@ -187,7 +206,12 @@ def _run(module: nn.Module, args: Sequence[Any], named: Mapping[str, Any]) -> No
             return
 
 
-def _rows(values: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """``[tokens, features]``, without padding where the values are per token."""
+def real_rows(values: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """``[tokens, features]``, without padding where the values are per token.
+
+    Args:
+        values: ``[B, S, features]``; or ``[..., features]`` of anything else, all of whose rows count.
+        real: ``[B, S]``, bool.
+    """
     per_token = values.dim() == 3 and values.shape[:2] == real.shape
     return values[real] if per_token else values.reshape(-1, values.shape[-1])

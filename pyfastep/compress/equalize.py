@@ -14,12 +14,12 @@ residual: the residual reads the same tensor. Zero weights stay zero.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
 from pyfastep.compress.batch import Batch, on_device_of
+from pyfastep.compress.calibration import real_rows, recorded_calls, run_model
 
 __all__ = ["equalize_attention"]
 
@@ -37,7 +37,7 @@ def equalize_attention(model: nn.Module, batches: Sequence[Batch]) -> int:
 
     Args:
         model: A BERT-like or DistilBERT-like encoder; any other is left alone.
-        batches: Calibration data.
+        batches: Calibration data; padding does not count.
 
     Returns:
         Number of pairs rescaled.
@@ -75,19 +75,14 @@ def _layers(model: nn.Module) -> Iterator[tuple[nn.Linear, nn.Linear, nn.Linear,
 
 
 def _peaks(model: nn.Module, linears: Sequence[nn.Linear], batches: Sequence[Batch]) -> dict[nn.Linear, torch.Tensor]:
-    """Largest magnitude of each output channel over the data ``[out]``."""
+    """Largest magnitude of each output channel over the data's real tokens ``[out]``."""
+    names = {name: module for name, module in model.named_modules() if module in linears}
     peaks = {linear: torch.zeros_like(linear.weight[:, 0]) for linear in linears}
-
-    def hook(module: Any, inputs: Any, output: torch.Tensor) -> None:
-        peaks[module] = torch.maximum(peaks[module], output.detach().abs().flatten(0, -2).amax(dim=0))
-
-    handles = [linear.register_forward_hook(hook) for linear in linears]
-    training = model.training
-    model.train(False)
-    with torch.no_grad():
-        for batch in batches:
-            model(**on_device_of(model, batch))
-    model.train(training)
-    for handle in handles:
-        handle.remove()
+    for batch in batches:
+        with recorded_calls(model, list(names)) as calls:
+            run_model(model, [batch])
+        real = on_device_of(model, batch)["attention_mask"].bool()
+        for call in calls:
+            linear = names[call.name]
+            peaks[linear] = torch.maximum(peaks[linear], real_rows(call.outputs, real).abs().amax(dim=0))
     return peaks

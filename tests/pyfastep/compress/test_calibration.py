@@ -10,7 +10,7 @@ from .encoders import batches, tiny_bert, tiny_distilbert
 
 torch = pytest.importorskip("torch")
 
-from pyfastep.compress.calibration import Calibrator, Stage, find_stages  # noqa: E402
+from pyfastep.compress.calibration import Calibrator, Stage, find_stages, real_rows, recorded_calls, run_model  # noqa: E402
 from pyfastep.compress.selection import select_linears  # noqa: E402
 
 DATA = batches(count=3)
@@ -37,6 +37,21 @@ def test_stages_of_distilbert() -> None:
     assert [len(stage.linears) for stage in stages] == [3, 1, 1, 1] * 2
     assert [bool(stage.norm) for stage in stages] == [False, True, False, True] * 2
     assert str(stages[1].norm).endswith("sa_layer_norm")
+
+
+def test_models_run_without_dropout_or_gradients_and_stay_as_they_were() -> None:
+    model = tiny_bert().train()
+    with recorded_calls(model, [f"{LAYER}.output.dense"]) as calls:
+        run_model(model, [DATA[0], DATA[0]])
+    assert torch.equal(calls[0].outputs, calls[1].outputs)
+    assert not calls[0].outputs.requires_grad
+    assert model.training
+
+
+def test_rows_of_real_tokens() -> None:
+    values, real = torch.arange(12.0).reshape(2, 3, 2), torch.tensor([[True, True, False], [True, False, False]])
+    assert real_rows(values, real).tolist() == [[0, 1], [2, 3], [6, 7]]
+    assert real_rows(values[:, 0], real).tolist() == [[0, 1], [6, 7]]  # a pooler's, one per sequence
 
 
 def real_tokens(values: list[torch.Tensor]) -> torch.Tensor:

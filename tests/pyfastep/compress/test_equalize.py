@@ -51,6 +51,22 @@ def test_query_and_key_peak_alike() -> None:
     torch.testing.assert_close(query, key, rtol=1e-3, atol=1e-4)
 
 
+def test_padding_sets_no_factor() -> None:
+    """Batches with padding and their rows without it give the same model."""
+    models = []
+    padded = batches(count=2)
+    rows = [{name: value[row : row + 1] for name, value in batch.items()} for batch in padded for row in range(8)]
+    alone = [{name: value[row["attention_mask"] == 1][None] for name, value in row.items()} for row in rows]
+    for data in (padded, alone):
+        model = tiny_bert()
+        with torch.no_grad():
+            model.embeddings.word_embeddings.weight[0, 0] = 1000.0  # of padding; larger than any after normalization
+        equalize_attention(model, data)
+        models.append(model)
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_another_architecture_is_left_alone() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 4))
     model.forward = lambda input_ids, attention_mask: input_ids  # type: ignore[method-assign]
