@@ -12,18 +12,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from pyfastep.compress.batch import Batch, on_device_of
-from pyfastep.compress.calibration import recorded_calls
+from pyfastep.compress.batch import Batch
+from pyfastep.compress.calibration import real_rows, recorded_calls, run_model
 from pyfastep.errors import FastEPError
 
 __all__ = [
+    "QUANTIZERS",
     "FakeQuantLinear",
     "InputQuantizer",
+    "RealTokens",
     "fake_quantize",
     "fake_quantize_weight",
     "insert_fake_quantization",
@@ -35,13 +37,21 @@ __all__ = [
 _LEVELS = 255
 _WEIGHT_LEVELS = 127
 _LEAST_RANGE = 1e-6
-_QUANTIZERS = "input_quantizers"
+# Of a learned range, as its parameters have it: weights of an encoder are about this large.
+_WIDTH = 0.05
 RANGES_FILE = "ranges.json"
+QUANTIZERS = "input_quantizers"
+"""The module of a model that has all ranges."""
 
 
 def _round(x: torch.Tensor) -> torch.Tensor:
     """Rounds half to even; its gradient is 1."""
     return x + (x.round() - x).detach()
+
+
+def _scale_gradient(x: torch.Tensor, share: float) -> torch.Tensor:
+    """``x``, whose gradient is multiplied by ``share``."""
+    return x.detach() + (x - x.detach()) * share
 
 
 def fake_quantize(x: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
@@ -58,29 +68,81 @@ def fake_quantize_weight(weight: torch.Tensor) -> torch.Tensor:
     return _round(weight / scale).clamp(-_WEIGHT_LEVELS, _WEIGHT_LEVELS) * scale
 
 
+class RealTokens:
+    """Leaves padding out of what a model computes at the moment, by the mask that it was called with.
+
+    Args:
+        model: Tells of each call, until :meth:`detach`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._mask: torch.Tensor | None = None
+        self._handle = model.register_forward_pre_hook(self, with_kwargs=True)
+
+    def __call__(self, model: nn.Module, args: Any, named: Mapping[str, Any]) -> None:
+        """Takes the mask down."""
+        self._mask = named.get("attention_mask")
+
+    def detach(self) -> None:
+        """Forgets the model."""
+        self._handle.remove()
+
+    def of(self, x: torch.Tensor) -> torch.Tensor:
+        """``x [B, S, features]`` without padding; all of ``x`` where nothing says what that is."""
+        return x if self._mask is None else real_rows(x, self._mask.bool())
+
+
 class InputQuantizer(nn.Module):
-    """The range of one activation tensor, 0 always within it.
+    """The range of one activation tensor, ``low * unit`` to ``high * unit``, 0 always within it.
+
+    AdamW changes any parameter by about the learning rate per step, so a learned range is kept as numbers of the size
+    of a weight: the unit is 20 times its first width. Its gradient is scaled by ``1 / sqrt(255 * values)`` as in
+    "Learned Step Size Quantization", section 2.2, so that it does not rule the norm that gradients are clipped to.
 
     Args:
         mode: ``averaged``: exponential average of the batches' extremes; ``learned``: parameters, from those extremes.
         momentum: Of the average.
+        tokens: Says which are real.
     """
 
-    def __init__(self, mode: Literal["averaged", "learned"], momentum: float) -> None:
+    unit: torch.Tensor
+
+    def __init__(self, mode: Literal["averaged", "learned"], momentum: float, tokens: RealTokens) -> None:
         super().__init__()
         self.mode, self.momentum = mode, momentum
         self.low = nn.Parameter(torch.zeros(()), requires_grad=mode == "learned")
         self.high = nn.Parameter(torch.zeros(()), requires_grad=mode == "learned")
+        self.register_buffer("unit", torch.ones(()))
         self.calibrating = True
+        self.tokens = tokens
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Watches while calibrating (and, averaged, while training); quantizes otherwise."""
         if self.calibrating or (self.training and self.mode == "averaged"):
-            self._watch(x)
+            self._watch(self.tokens.of(x))
         if self.calibrating:
             return x
+        with torch.no_grad():  # no step of the optimizer takes an end past 0, where it would have no gradient
+            self.low.clamp_(max=0.0)
+            self.high.clamp_(min=0.0)
+        share = (_LEVELS * x.numel()) ** -0.5
+        low, high = (_scale_gradient(end, share) * self.unit for end in (self.low, self.high))
         # float32 under autocast too: bfloat16 holds fewer steps than u8 has.
-        return fake_quantize(x.float(), self.low.clamp(max=0.0), self.high.clamp(min=0.0))
+        return fake_quantize(x.float(), low, high)
+
+    @torch.no_grad()
+    def end_calibration(self) -> None:
+        """What was seen is the first range."""
+        self.calibrating = False
+        if self.mode == "learned":
+            self.unit.copy_(((self.high - self.low) / _WIDTH).clamp(min=_LEAST_RANGE))
+            self.low.div_(self.unit)
+            self.high.div_(self.unit)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest value that it can represent, within half a step."""
+        return min((self.low * self.unit).item(), 0.0), max((self.high * self.unit).item(), 0.0)
 
     @torch.no_grad()
     def _watch(self, x: torch.Tensor) -> None:
@@ -135,7 +197,7 @@ def insert_fake_quantization(
     Args:
         model: A Hugging Face encoder.
         names: Qualified names of its Linears.
-        batches: Calibration data; ranges begin as the extremes seen.
+        batches: Calibration data; ranges begin as the extremes seen, padding does not count.
         mode: See :class:`InputQuantizer`.
         momentum: See :class:`InputQuantizer`.
     """
@@ -143,14 +205,15 @@ def insert_fake_quantization(
         raise FastEPError("no calibration data for the first ranges", node="quantize")
     sources = _sources(model, names, batches[0])
     device = next(model.parameters()).device
-    quantizers = {source: InputQuantizer(mode, momentum).to(device) for source in sorted(set(sources.values()))}
+    tokens = RealTokens(model)
+    quantizers = {source: InputQuantizer(mode, momentum, tokens).to(device) for source in sorted(set(sources.values()))}
     for name in names:
         wrapped = FakeQuantLinear.wrap(model.get_submodule(name), quantizers[sources[name]])  # type: ignore[arg-type]
         model.set_submodule(name, wrapped)
-    model.add_module(_QUANTIZERS, nn.ModuleList(quantizers.values()))
-    _run(model, batches)
+    model.add_module(QUANTIZERS, nn.ModuleList(quantizers.values()))
+    run_model(model, batches)
     for quantizer in quantizers.values():
-        quantizer.calibrating = False
+        quantizer.end_calibration()
 
 
 def remove_fake_quantization(model: nn.Module) -> dict[str, tuple[float, float]]:
@@ -165,10 +228,10 @@ def remove_fake_quantization(model: nn.Module) -> dict[str, tuple[float, float]]
         plain = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None, device="meta")
         plain.weight, plain.bias = module.weight, module.bias
         model.set_submodule(name, plain)
-        quantizer = module.quantizer
-        ranges[name] = (min(float(quantizer.low), 0.0), max(float(quantizer.high), 0.0))
+        ranges[name] = module.quantizer.range
     if wrapped:
-        delattr(model, _QUANTIZERS)
+        wrapped[0][1].quantizer.tokens.detach()
+        delattr(model, QUANTIZERS)
     return ranges
 
 
@@ -187,7 +250,7 @@ def load_ranges(folder: Path) -> dict[str, tuple[float, float]]:
 def _sources(model: nn.Module, names: Sequence[str], batch: Batch) -> dict[str, int]:
     """Which Linears read the same tensor: a number per tensor, in the order of computation."""
     with recorded_calls(model, names) as calls:
-        _run(model, [batch])
+        run_model(model, [batch])
     tensors: list[torch.Tensor] = []
     found: dict[str, int] = {}
     for call in calls:
@@ -196,12 +259,3 @@ def _sources(model: nn.Module, names: Sequence[str], batch: Batch) -> dict[str, 
             tensors.append(call.inputs)
         found[call.name] = number
     return found
-
-
-def _run(model: nn.Module, batches: Sequence[Batch]) -> None:
-    training = model.training
-    model.train(False)
-    with torch.no_grad():
-        for batch in batches:
-            model(**on_device_of(model, batch))
-    model.train(training)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_utils import SaveStrategy, get_last_checkpoint
 
 from pyfastep.compress.distill import Distiller
 from pyfastep.compress.dropout import dropout_rate
 from pyfastep.compress.meter import Meter
+from pyfastep.compress.qat import QUANTIZERS
 from pyfastep.compress.recipe import TrainSettings
 from pyfastep.compress.time_limit import StepTimer, limit_steps, probe_rows, probe_settings
 from pyfastep.compress.training_log import Cost, TrainingLog
@@ -54,6 +56,11 @@ class CompressionTrainer(Trainer):
         outputs = model(**given)
         loss = self.distiller.loss(outputs, outputs.get("loss"), inputs)
         return (loss, outputs) if return_outputs else loss
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Weights; nothing draws the ranges of quantization to 0."""
+        names: list[str] = super().get_decay_parameter_names(model)
+        return [name for name in names if not name.startswith(QUANTIZERS)]
 
 
 def train(

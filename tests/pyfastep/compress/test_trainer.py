@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .encoders import tiny_bert
+from .encoders import batches, tiny_bert
 
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
@@ -19,7 +19,9 @@ from pyfastep.compress import trainer  # noqa: E402
 from pyfastep.compress.distill import Distiller  # noqa: E402
 from pyfastep.compress.gradual import BlockPruner, PruningCallback  # noqa: E402
 from pyfastep.compress.meter import Meter  # noqa: E402
+from pyfastep.compress.qat import insert_fake_quantization  # noqa: E402
 from pyfastep.compress.recipe import DistillSettings, PruneSettings, TrainSettings  # noqa: E402
+from pyfastep.compress.selection import select_linears  # noqa: E402
 from pyfastep.compress.tasks.collate import Collator  # noqa: E402
 from pyfastep.errors import FastEPError  # noqa: E402
 
@@ -113,6 +115,24 @@ def test_accumulation_must_divide(tmp_path: Path) -> None:
     settings = TrainSettings(steps=1, batch_size=8, accumulate=3)
     with pytest.raises(FastEPError, match="accumulate: expected a divisor of batch_size = 8, found 3"):
         run(tiny_bert("BertForSequenceClassification"), tmp_path, settings)
+
+
+class Decay(transformers.TrainerCallback):
+    """The parameters that have weight decay."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        groups = [group["params"] for group in kwargs["optimizer"].param_groups if group["weight_decay"]]
+        self.parameters = {id(parameter) for group in groups for parameter in group}
+
+
+def test_ranges_have_no_weight_decay(tmp_path: Path) -> None:
+    model, decay = tiny_bert("BertForSequenceClassification"), Decay()
+    insert_fake_quantization(model, list(select_linears(model)), batches(), "learned")
+    run(model, tmp_path, replace(SETTINGS, steps=1, weight_decay=0.1), [decay])
+    assert id(model.classifier.weight) in decay.parameters
+    ranges = [id(parameter) for parameter in model.input_quantizers.parameters()]
+    assert len(ranges) == 16
+    assert not decay.parameters.intersection(ranges)
 
 
 class Watch(transformers.TrainerCallback):
