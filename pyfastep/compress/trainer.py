@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -17,6 +16,7 @@ from transformers.trainer_utils import SaveStrategy, get_last_checkpoint
 from pyfastep.compress.distill import Distiller
 from pyfastep.compress.dropout import dropout_rate
 from pyfastep.compress.meter import Meter
+from pyfastep.compress.precision import computes_bf16, own_forward, own_precision
 from pyfastep.compress.qat import QUANTIZERS
 from pyfastep.compress.recipe import TrainSettings
 from pyfastep.compress.time_limit import StepTimer, limit_steps, probe_rows, probe_settings
@@ -27,15 +27,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-__all__ = ["CompressionTrainer", "Progress", "computes_bf16", "train"]
+__all__ = ["CompressionTrainer", "Progress", "train"]
 
 Progress = Callable[[float, str], None]
 """Called with the share of the step that is done, 0 to 1, and what is being done."""
 
 _CHECKPOINTS = 10
 _LOGS = 50
-# AVX512-BF16 is no reason: a step of MiniLM at 64 x 24 tokens takes 1.08 s in bf16 there, 0.60 s in fp32 (torch 2.13).
-_CPU_BF16_FLAG = "amx_bf16"
 
 
 class CompressionTrainer(Trainer):
@@ -79,7 +77,7 @@ def train(
     """Trains in place; an interrupted run goes on from the last checkpoint in ``folder``.
 
     Args:
-        model: Trained where torch sees a GPU on that, else on the CPU.
+        model: Trained where torch sees a GPU on the first one, else on the CPU.
         features: Encoded rows.
         settings: Steps, rates, precision.
         distiller: The loss.
@@ -100,15 +98,16 @@ def train(
     def build(
         model: PreTrainedModel, rows: Dataset, settings: TrainSettings, folder: Path, *callbacks: TrainerCallback
     ) -> CompressionTrainer:
-        arguments = _arguments(settings, folder, seed)
+        given: dict[str, Any] = {"data_collator": collate, "callbacks": list(callbacks), "distiller": distiller}
+        with own_precision():
+            arguments = _arguments(settings, folder, seed)
+            trainer = CompressionTrainer(model=model, args=arguments, train_dataset=rows, **given)
         if distiller.teacher is not None:
             distiller.teacher.to(arguments.device)  # type: ignore[arg-type]
-        given: dict[str, Any] = {"data_collator": collate, "callbacks": list(callbacks), "distiller": distiller}
-        trainer = CompressionTrainer(model=model, args=arguments, train_dataset=rows, **given)
         trainer.remove_callback(_printer())  # type: ignore[no-untyped-call]
         return trainer
 
-    with dropout_rate(model, _dropout(settings, distiller)):
+    with dropout_rate(model, _dropout(settings, distiller)), own_forward(model):
         limited = limit_steps(settings, folder, lambda: _seconds_per_step(build, model, features, settings, seed))
         trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress))
         last: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
@@ -167,18 +166,6 @@ def _seconds_per_step(
     return timer.seconds_per_step
 
 
-def computes_bf16() -> bool:
-    """Whether the GPU, or else this CPU, is faster in bfloat16 than in float32."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    return bool(flags and _CPU_BF16_FLAG in flags[1].split())
-
-
 def _arguments(settings: TrainSettings, folder: Path, seed: int) -> TrainingArguments:
     steps = settings.steps
     if settings.batch_size % settings.accumulate:
@@ -186,7 +173,7 @@ def _arguments(settings: TrainSettings, folder: Path, seed: int) -> TrainingArgu
             f"expected a divisor of batch_size = {settings.batch_size}, found {settings.accumulate}", node="accumulate"
         )
     use_bf16 = settings.precision == "bf16" or (settings.precision == "auto" and computes_bf16())
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size // settings.accumulate,
@@ -210,6 +197,9 @@ def _arguments(settings: TrainSettings, folder: Path, seed: int) -> TrainingArgu
         disable_tqdm=True,
         seed=seed,
     )
+    # With several GPUs it would take n times the batch, and not in bf16.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _printer() -> type[TrainerCallback]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pyfastep.compress.gradual import BlockPruner, PruningCallback  # noqa: E402
 from pyfastep.compress.meter import Meter  # noqa: E402
 from pyfastep.compress.qat import insert_fake_quantization  # noqa: E402
 from pyfastep.compress.recipe import DistillSettings, PruneSettings, TrainSettings  # noqa: E402
+from pyfastep.compress.runners import torch_runner  # noqa: E402
 from pyfastep.compress.selection import select_linears  # noqa: E402
 from pyfastep.compress.tasks.collate import Collator  # noqa: E402
 from pyfastep.errors import FastEPError  # noqa: E402
@@ -55,11 +57,9 @@ def run(
 
 def accuracy(model: Any) -> float:
     """Share of the rows that the model gets right."""
-    model.train(False)
-    with torch.no_grad():
-        logits = model(**Collator(0)([{**row, "labels": 0} for row in ROWS])).logits
-    labels = torch.tensor([row["labels"] for row in ROWS])
-    return float((logits.argmax(-1) == labels).float().mean())
+    feeds = {name: value.numpy() for name, value in Collator(0)(ROWS).items()}
+    logits = torch_runner(model, ("logits",))(feeds)["logits"]
+    return float((logits.argmax(-1) == feeds["labels"]).mean())
 
 
 class InterruptError(RuntimeError):
@@ -115,6 +115,34 @@ def test_accumulation_must_divide(tmp_path: Path) -> None:
     settings = TrainSettings(steps=1, batch_size=8, accumulate=3)
     with pytest.raises(FastEPError, match="accumulate: expected a divisor of batch_size = 8, found 3"):
         run(tiny_bert("BertForSequenceClassification"), tmp_path, settings)
+
+
+def test_each_training_has_its_own_precision(tmp_path: Path) -> None:
+    """And what it set for itself is gone afterwards; bf16 needs no CPU that is fast in it."""
+    model, kinds, before = tiny_bert("BertForSequenceClassification"), set(), dict(os.environ)
+    model.classifier.register_forward_hook(lambda module, args, output: kinds.add(output.dtype))
+    for precision, kind in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        log = run(model, tmp_path / precision, replace(SETTINGS, steps=2, precision=precision))
+        assert (log.cost.precision, kinds) == (precision, {kind})
+        assert [row["step"] for row in log.evaluations] == [0, 1, 2]
+        kinds.clear()
+    assert dict(os.environ) == before
+    assert "forward" not in vars(model)
+
+
+class SeveralGpus(transformers.TrainingArguments):
+    """As on a machine with four."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._n_gpu = 4
+
+
+def test_one_of_several_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Trainer would give each a batch of its own."""
+    monkeypatch.setattr(trainer, "TrainingArguments", SeveralGpus)
+    log = run(tiny_bert("BertForSequenceClassification"), tmp_path, replace(SETTINGS, steps=2))
+    assert log.cost.tokens == 2 * 8 * 3
 
 
 class Decay(transformers.TrainerCallback):
