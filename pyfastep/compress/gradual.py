@@ -19,6 +19,7 @@ from pyfastep.compress.pattern import parse_pattern
 from pyfastep.compress.recipe import PruneSettings
 from pyfastep.compress.selection import check_weights, select_linears, shares_per_layer
 from pyfastep.compress.sparsity import PruneReport, measure_sparsity
+from pyfastep.errors import FastEPError
 
 __all__ = ["BlockPruner", "PruningCallback", "cubic_share"]
 
@@ -127,15 +128,21 @@ class PruningCallback(TrainerCallback):
 
     def __init__(self, pruner: BlockPruner) -> None:
         self.pruner = pruner
-        self.history: list[tuple[int, float]] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Moves the masks to the model's device, and goes on where an interrupted run stopped."""
-        saved = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _STATE_FILE
-        known = torch.load(saved, weights_only=True) if saved.is_file() else self.pruner.state_dict()
-        self.pruner.load_state_dict(known)
+        """Moves the masks to the model's device, and goes on where an interrupted run stopped.
+
+        Raises:
+            FastEPError: The checkpoint has no masks: what was pruned would come back.
+        """
         if state.global_step == 0:
+            self.pruner.load_state_dict(self.pruner.state_dict())
             self._prune(0, state.max_steps)
+            return
+        saved = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _STATE_FILE
+        if not saved.is_file():
+            raise FastEPError("the checkpoint has no masks", node=str(saved), remedy="delete its folder")
+        self.pruner.load_state_dict(torch.load(saved, weights_only=True))
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Gradients are there, weights are still those that they belong to."""
@@ -156,6 +163,5 @@ class PruningCallback(TrainerCallback):
         if not self.pruner.locked and share > 0 and (step % settings.every == 0 or share == 1.0):
             self.pruner.prune(share)
             self.pruner.locked = share == 1.0
-            self.history.append((step, self.pruner.report().sparsity))
         else:
             self.pruner.apply()

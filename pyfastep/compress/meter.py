@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from pyfastep.compress.checkpoints import LAST_FILE
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["Meter", "Stopwatch", "evaluation_steps"]
 
-_STATE_FILE = "meter.json"
 Judge = Callable[["PreTrainedModel"], dict[str, float]]
 
 
@@ -63,7 +64,7 @@ class Meter(TrainerCallback):
 
     def restore(self, checkpoint: Path) -> None:
         """Goes on with what was measured up to a checkpoint."""
-        path = checkpoint / _STATE_FILE
+        path = checkpoint / LAST_FILE
         if path.is_file():
             known = json.loads(path.read_text())
             self._watch.add(known["seconds"], known["cpu_seconds"])
@@ -80,7 +81,7 @@ class Meter(TrainerCallback):
         self._evaluate(state, kwargs["model"])
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Puts what is known beside the checkpoint."""
+        """Puts what is known beside the checkpoint, which is complete then."""
         seconds, cpu_seconds = self.read()
         known = {
             "seconds": seconds,
@@ -88,7 +89,10 @@ class Meter(TrainerCallback):
             "evaluation_seconds": self.evaluation_seconds,
             "points": self.points,
         }
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _STATE_FILE).write_text(json.dumps(known))
+        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / LAST_FILE
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(known))
+        partial.replace(path)
 
     def _evaluate(self, state: Any, model: PreTrainedModel) -> None:
         step = state.global_step

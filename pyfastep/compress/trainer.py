@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
-from transformers.trainer_utils import SaveStrategy, get_last_checkpoint
+from transformers.trainer_utils import SaveStrategy
 
+from pyfastep.compress.checkpoints import KEPT, newest_complete
 from pyfastep.compress.distill import Distiller
 from pyfastep.compress.dropout import dropout_rate
 from pyfastep.compress.meter import Meter
 from pyfastep.compress.precision import computes_bf16, own_forward, own_precision
 from pyfastep.compress.qat import QUANTIZERS
 from pyfastep.compress.recipe import TrainSettings
+from pyfastep.compress.row_order import EpochSampler
 from pyfastep.compress.time_limit import StepTimer, limit_steps, probe_rows, probe_settings
 from pyfastep.compress.training_log import Cost, TrainingLog
 from pyfastep.errors import FastEPError
@@ -37,7 +39,7 @@ _LOGS = 50
 
 
 class CompressionTrainer(Trainer):
-    """A trainer whose loss is a :class:`Distiller`'s."""
+    """A trainer whose loss is a :class:`Distiller`'s, and whose order of rows an interruption does not change."""
 
     def __init__(self, *, distiller: Distiller, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -60,6 +62,11 @@ class CompressionTrainer(Trainer):
         names: list[str] = super().get_decay_parameter_names(model)
         return [name for name in names if not name.startswith(QUANTIZERS)]
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        lengths = [len(tokens) for tokens in rows["input_ids"]]
+        return EpochSampler(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed)
+
 
 def train(
     model: PreTrainedModel,
@@ -74,7 +81,7 @@ def train(
     meter: Meter | None = None,
     progress: Progress | None = None,
 ) -> TrainingLog:
-    """Trains in place; an interrupted run goes on from the last checkpoint in ``folder``.
+    """Trains in place; an interrupted run goes on from the last complete checkpoint in ``folder``.
 
     Args:
         model: Trained where torch sees a GPU on the first one, else on the CPU.
@@ -89,7 +96,7 @@ def train(
         progress: Told after each step.
 
     Raises:
-        FastEPError: The loss became NaN or infinite.
+        FastEPError: The loss became NaN or infinite, or a checkpoint lacks what a callback needs.
     """
     distiller.check(model)
     meter = meter or Meter()
@@ -109,12 +116,13 @@ def train(
 
     with dropout_rate(model, _dropout(settings, distiller)), own_forward(model):
         limited = limit_steps(settings, folder, lambda: _seconds_per_step(build, model, features, settings, seed))
+        # The meter is the last to write into a checkpoint: what it wrote says that all is there.
         trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress))
-        last: str | None = get_last_checkpoint(str(folder))  # type: ignore[no-untyped-call]
-        if last is not None and last.endswith(f"-{limited.steps}"):
-            _take_back(trainer, Path(last), meter)  # the trainer would train one step more
+        last = newest_complete(folder)
+        if last is not None and last.name.endswith(f"-{limited.steps}"):
+            _take_back(trainer, last, meter)  # the trainer would train one step more
         else:
-            trainer.train(resume_from_checkpoint=last)
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
     return _log(trainer, meter, settings)
 
 
@@ -185,11 +193,10 @@ def _arguments(settings: TrainSettings, folder: Path, seed: int) -> TrainingArgu
         logging_steps=max(1, steps // _LOGS),
         save_strategy="steps",
         save_steps=settings.save_every or max(1, steps // _CHECKPOINTS),
-        save_total_limit=1,
+        save_total_limit=KEPT,
         bf16=use_bf16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
-        group_by_length=True,
         remove_unused_columns=False,
         include_num_input_tokens_seen="non_padding",
         report_to=[],

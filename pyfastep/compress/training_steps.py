@@ -99,15 +99,14 @@ def run_train(context: Context, folder: Path) -> None:
     pruner = BlockPruner(model, settings) if settings.method != "none" else None
     if pruner and settings.method != "gradual":
         pruner.lock()
-    callback = PruningCallback(pruner) if pruner else None
     log = TrainingLog()
     if recipe.train.steps:
-        callbacks: list[TrainerCallback] = [callback] if callback else []
+        callbacks: list[TrainerCallback] = [PruningCallback(pruner)] if pruner else []
         log = _train(context, model, "train", folder, recipe.train, recipe.distill, _teacher(context), callbacks)
     context.save(model, folder)
     log.save(folder / "log.json")
     report = pruner.report().to_dict() if pruner else None
-    known = {"pattern": settings.pattern, "report": report, "history": callback.history if callback else []}
+    known = {"pattern": settings.pattern, "report": report}
     (folder / "sparsity.json").write_text(json.dumps(known, indent=1))
 
 

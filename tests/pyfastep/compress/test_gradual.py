@@ -13,6 +13,7 @@ pytest.importorskip("transformers")
 
 from pyfastep.compress.gradual import BlockPruner, PruningCallback, cubic_share  # noqa: E402
 from pyfastep.compress.recipe import PruneSettings  # noqa: E402
+from pyfastep.errors import FastEPError  # noqa: E402
 
 
 def stack(*shapes: tuple[int, int], seed: int = 0) -> torch.nn.Module:
@@ -105,3 +106,10 @@ def test_the_callback_goes_on_after_an_interruption(tmp_path: Path) -> None:
     assert rest.locked
     assert rest.report().sparsity == whole.report().sparsity == 0.75
     assert torch.equal(rest.layers["layers.0"].weight == 0, whole.layers["layers.0"].weight == 0)
+
+
+def test_a_checkpoint_without_masks_is_refused(tmp_path: Path) -> None:
+    """Empty masks would let back what was pruned."""
+    callback = PruningCallback(BlockPruner(stack((32, 64)), PruneSettings(sparsity=0.75)))
+    with pytest.raises(FastEPError, match=r"checkpoint-6/pruner.pt: the checkpoint has no masks \(delete its folder\)"):
+        drive(callback, tmp_path, 6, 7, 20)

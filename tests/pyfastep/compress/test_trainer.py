@@ -1,4 +1,4 @@
-"""Training with the library's own loop: it learns, keeps zeros, and goes on from its checkpoint."""
+"""Training with the library's own loop: it learns, keeps zeros, and goes on from its checkpoints as if never killed."""
 
 from __future__ import annotations
 
@@ -112,9 +112,57 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
 
 
 def test_accumulation_must_divide(tmp_path: Path) -> None:
-    settings = TrainSettings(steps=1, batch_size=8, accumulate=3)
     with pytest.raises(FastEPError, match="accumulate: expected a divisor of batch_size = 8, found 3"):
-        run(tiny_bert("BertForSequenceClassification"), tmp_path, settings)
+        run(tiny_bert("BertForSequenceClassification"), tmp_path, TrainSettings(steps=1, batch_size=8, accumulate=3))
+
+
+def prune(model: Any, folder: Path, settings: TrainSettings) -> dict[str, Any]:
+    """Weights after a training that prunes gradually by a score that has a memory."""
+    pruner = BlockPruner(model, PruneSettings(sparsity=0.5, end=0.8, every=2, score="snip-momentum"))
+    run(model, folder, settings, [PruningCallback(pruner)])
+    assert pruner.report().sparsity == 0.5
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+KILLS = {
+    "while the trainer writes": (trainer.CompressionTrainer, "_save_optimizer_and_scheduler"),
+    "before the masks": (PruningCallback, "on_save"),
+    "before the measurements": (Meter, "on_save"),
+}
+
+
+THREE_EPOCHS = replace(SETTINGS, steps=24)
+
+
+@pytest.fixture(scope="module")
+def never_killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return prune(tiny_bert("BertForSequenceClassification"), tmp_path_factory.mktemp("whole"), THREE_EPOCHS)
+
+
+@pytest.mark.parametrize("place", KILLS)
+@pytest.mark.parametrize("save_every", [10, 8])  # goes on within an epoch, and at the end of one
+def test_a_kill_while_a_checkpoint_is_written_changes_no_weight(
+    place: str, save_every: int, never_killed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(THREE_EPOCHS, save_every=save_every)
+    owner, method = KILLS[place]
+    original, calls = getattr(owner, method), []
+
+    def kill_at_the_second(*args: Any, **kwargs: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 2:
+            raise InterruptError
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, method, kill_at_the_second)
+    with pytest.raises(InterruptError):
+        prune(tiny_bert("BertForSequenceClassification"), tmp_path, settings)
+    monkeypatch.undo()
+    left = {int(path.name.removeprefix("checkpoint-")) for path in tmp_path.iterdir()}
+    assert left == {save_every, 2 * save_every}
+    torch.manual_seed(123)  # another process has another state
+    found = prune(tiny_bert("BertForSequenceClassification"), tmp_path, settings)
+    assert all(torch.equal(value, never_killed[name]) for name, value in found.items())
 
 
 def test_each_training_has_its_own_precision(tmp_path: Path) -> None:
