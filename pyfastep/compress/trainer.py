@@ -80,6 +80,7 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     meter: Meter | None = None,
     progress: Progress | None = None,
+    name: str = "train",
 ) -> TrainingLog:
     """Trains in place; an interrupted run goes on from the last complete checkpoint in ``folder``.
 
@@ -94,6 +95,7 @@ def train(
         callbacks: Of pruning.
         meter: Measures cost and quality; by default cost alone.
         progress: Told after each step.
+        name: Of the training, for errors.
 
     Raises:
         FastEPError: The loss became NaN or infinite, or a checkpoint lacks what a callback needs.
@@ -117,7 +119,7 @@ def train(
     with dropout_rate(model, _dropout(settings, distiller)), own_forward(model):
         limited = limit_steps(settings, folder, lambda: _seconds_per_step(build, model, features, settings, seed))
         # The meter is the last to write into a checkpoint: what it wrote says that all is there.
-        trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress))
+        trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress, name))
         last = newest_complete(folder)
         if last is not None and last.name.endswith(f"-{limited.steps}"):
             _take_back(trainer, last, meter)  # the trainer would train one step more
@@ -218,8 +220,8 @@ def _printer() -> type[TrainerCallback]:
 class _Watch(TrainerCallback):
     """Tells how far it is, and stops where the loss is no number."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress | None, name: str) -> None:
+        self._progress, self._name = progress, name
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After each optimizer step."""
@@ -231,5 +233,5 @@ class _Watch(TrainerCallback):
         loss = (logs or {}).get("loss")
         if loss is not None and not loss < float("inf"):
             raise FastEPError(
-                f"the loss is {loss} at step {state.global_step}", node="train", remedy="lower learning_rate"
+                f"the loss is {loss} at step {state.global_step}", node=self._name, remedy="lower learning_rate"
             )

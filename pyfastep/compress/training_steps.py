@@ -226,6 +226,7 @@ def _train(
         callbacks=callbacks,
         meter=meter,
         progress=context.tell(step),
+        name=step,
     )
 
 

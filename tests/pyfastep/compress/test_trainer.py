@@ -40,6 +40,7 @@ def run(
     progress: Any = None,
     distill: DistillSettings = ALONE,
     teacher: Any = None,
+    name: str = "train",
 ) -> Any:
     return trainer.train(
         model,
@@ -52,6 +53,7 @@ def run(
         callbacks=callbacks,
         meter=Meter(4, lambda model: {"accuracy": accuracy(model)}),
         progress=progress,
+        name=name,
     )
 
 
@@ -107,8 +109,8 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     model = tiny_bert("BertForSequenceClassification")
     with torch.no_grad():
         model.classifier.weight.fill_(float("inf"))
-    with pytest.raises(FastEPError, match=r"train: the loss is .* at step \d+ \(lower learning_rate\)"):
-        run(model, tmp_path)
+    with pytest.raises(FastEPError, match=r"qat: the loss is .* at step \d+ \(lower learning_rate\)"):
+        run(model, tmp_path, name="qat")
 
 
 def test_accumulation_must_divide(tmp_path: Path) -> None:
