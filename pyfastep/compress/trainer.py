@@ -178,10 +178,6 @@ def _seconds_per_step(
 
 def _arguments(settings: TrainSettings, folder: Path, seed: int) -> TrainingArguments:
     steps = settings.steps
-    if settings.batch_size % settings.accumulate:
-        raise FastEPError(
-            f"expected a divisor of batch_size = {settings.batch_size}, found {settings.accumulate}", node="accumulate"
-        )
     use_bf16 = settings.precision == "bf16" or (settings.precision == "auto" and computes_bf16())
     arguments = TrainingArguments(
         output_dir=str(folder),

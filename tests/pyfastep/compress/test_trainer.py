@@ -113,11 +113,6 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
         run(model, tmp_path, name="qat")
 
 
-def test_accumulation_must_divide(tmp_path: Path) -> None:
-    with pytest.raises(FastEPError, match="accumulate: expected a divisor of batch_size = 8, found 3"):
-        run(tiny_bert("BertForSequenceClassification"), tmp_path, TrainSettings(steps=1, batch_size=8, accumulate=3))
-
-
 def prune(model: Any, folder: Path, settings: TrainSettings) -> dict[str, Any]:
     """Weights after a training that prunes gradually by a score that has a memory."""
     pruner = BlockPruner(model, PruneSettings(sparsity=0.5, end=0.8, every=2, score="snip-momentum"))
