@@ -93,7 +93,8 @@ def train(
         folder: Of the checkpoints.
         seed: Of the order of rows and of dropout.
         callbacks: Of pruning.
-        meter: Measures cost and quality; by default cost alone.
+        meter: Measures cost and quality, by default cost alone; the last to write into a checkpoint, which says that
+            all is there.
         progress: Told after each step.
         name: Of the training, for errors.
 
@@ -118,7 +119,6 @@ def train(
 
     with dropout_rate(model, _dropout(settings, distiller)), own_forward(model):
         limited = limit_steps(settings, folder, lambda: _seconds_per_step(build, model, features, settings, seed))
-        # The meter is the last to write into a checkpoint: what it wrote says that all is there.
         trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress, name))
         last = newest_complete(folder)
         if last is not None and last.name.endswith(f"-{limited.steps}"):
