@@ -153,7 +153,7 @@ class RhsView(ctypes.Structure):
         ("index", POINTER),
         ("values", POINTER),
         ("k_quads", I32),
-        ("bounded_pairs", ctypes.c_bool),
+        ("couple_offset", POINTER),
     ]
 
 
