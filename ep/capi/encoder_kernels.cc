@@ -3,6 +3,9 @@
 //
 // Every function returns 1: done; 0: the tier has no such kernel of its own.
 
+#include <string_view>
+#include <utility>
+
 #include "capi/status.h"
 #include "core/kernel_table.h"
 #include "core/tier.h"
@@ -20,6 +23,22 @@ int Call(void (*kernel)(Parameters...), Arguments... arguments) {
 }
 
 }  // namespace
+
+// Size of a struct that the tests mirror; 0: none of that name.
+FASTEP_CAPI uint64_t fastep_struct_bytes(const char* name) {
+  const std::pair<std::string_view, size_t> sizes[] = {
+      {"LayerNormArgs", sizeof(LayerNormArgs)},       {"EmbedTable", sizeof(EmbedTable)},
+      {"EmbedArgs", sizeof(EmbedArgs)},               {"KeyRun", sizeof(KeyRun)},
+      {"SoftmaxArgs", sizeof(SoftmaxArgs)},           {"FloatKeyRun", sizeof(FloatKeyRun)},
+      {"FloatProductArgs", sizeof(FloatProductArgs)}, {"FloatSoftmaxArgs", sizeof(FloatSoftmaxArgs)},
+      {"FloatFinishArgs", sizeof(FloatFinishArgs)},   {"RhsView", sizeof(RhsView)},
+      {"Epilogue", sizeof(Epilogue)},                 {"ProductArgs", sizeof(ProductArgs)},
+  };
+  for (const auto& [known, bytes] : sizes) {
+    if (name == known) return bytes;
+  }
+  return 0;
+}
 
 FASTEP_CAPI int fastep_value_bytes(int tier) { return KernelsOf(static_cast<Tier>(tier)).value_bytes; }
 

@@ -42,6 +42,18 @@ def must_call(capi: Capi, kernel: str, tier: str, *args: Any) -> None:
     assert abi.call(capi, kernel, tier, *args), f"the tier {tier} has no {kernel} of its own"
 
 
+def test_structs_are_as_large_as_the_library_s(capi: Capi) -> None:
+    """A field that came, went or grew would otherwise be read from somewhere else."""
+    structs = [entry for entry in vars(abi).values() if isinstance(entry, type)]
+    mirrored = [entry for entry in structs if issubclass(entry, ctypes.Structure)]
+    assert len(mirrored) >= 12
+    size = capi.library.fastep_struct_bytes
+    size.restype = ctypes.c_uint64
+    assert {entry.__name__: ctypes.sizeof(entry) for entry in mirrored} == {
+        entry.__name__: size(entry.__name__.encode()) for entry in mirrored
+    }
+
+
 @pytest.mark.parametrize("tokens", WIDTHS)
 @pytest.mark.parametrize(("rows", "m"), [(1, 1), (16, 16), (17, 15), (37, 64), (768, 33)])
 def test_pack_f32(capi: Capi, tier: str, tokens: int, rows: int, m: int) -> None:

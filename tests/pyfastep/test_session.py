@@ -182,6 +182,7 @@ def test_nothing_is_printed(fast_model: Path) -> None:
     assert printed_by_opening(fast_model) == ""
 
 
+@pytest.mark.skipif(VERSION < (1, 24), reason="ONNX Runtime 1.23 prints none of the provider's log, and one of its own")
 def test_of_the_strict_session_that_failed_nothing_is_printed(half_model: Path) -> None:
     printed = printed_by_opening(half_model)
     assert "left to ONNX Runtime: node" in printed

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch")
+
 from pyfastep.cli.compress import _print
 from pyfastep.compress.report import CompressReport
 
