@@ -27,9 +27,8 @@ def make_inputs(variant: Variant, features: int, table_type: Any = np.uint8, pos
     inputs = norm_inputs(features, variant.norm)
     for name in variant.tables:
         rows = positions if name == "position" else 2
-        inputs[IDS[name]] = rng.integers(0, ROWS[name], (rows, 6))
-        if variant.counted and name == "position":
-            inputs[IDS[name]] = np.arange(6)[None]  # what is meant; no input of the op
+        if IDS[name] in variant.ids:
+            inputs[IDS[name]] = rng.integers(0, ROWS[name], (rows, 6))
         if not variant.quantized_tables:
             inputs[name] = rng.standard_normal((ROWS[name], features)).astype(np.float32)
             continue
@@ -47,7 +46,8 @@ def sum_of(variant: Variant, inputs: dict[str, Any]) -> Array:
         table = inputs[name]
         if variant.quantized_tables:
             table = (table.astype(np.float32) - np.float32(inputs[f"{name}_zero_point"])) * inputs[f"{name}_scale"]
-        rows = table[inputs[IDS[name]]]
+        counted = variant.counted and name == "position"
+        rows = table[np.arange(inputs["input_ids"].shape[1])[None] if counted else inputs[IDS[name]]]
         total = rows if total is None else (total + rows).astype(np.float32)
     return np.asarray(total)
 
