@@ -27,12 +27,18 @@ int Call(void (*kernel)(Parameters...), Arguments... arguments) {
 // Size of a struct that the tests mirror; 0: none of that name.
 FASTEP_CAPI uint64_t fastep_struct_bytes(const char* name) {
   const std::pair<std::string_view, size_t> sizes[] = {
-      {"LayerNormArgs", sizeof(LayerNormArgs)},       {"EmbedTable", sizeof(EmbedTable)},
-      {"EmbedArgs", sizeof(EmbedArgs)},               {"KeyRun", sizeof(KeyRun)},
-      {"SoftmaxArgs", sizeof(SoftmaxArgs)},           {"FloatKeyRun", sizeof(FloatKeyRun)},
-      {"FloatProductArgs", sizeof(FloatProductArgs)}, {"FloatSoftmaxArgs", sizeof(FloatSoftmaxArgs)},
-      {"FloatFinishArgs", sizeof(FloatFinishArgs)},   {"RhsView", sizeof(RhsView)},
-      {"Epilogue", sizeof(Epilogue)},                 {"ProductArgs", sizeof(ProductArgs)},
+      {"LayerNormArgs", sizeof(LayerNormArgs)},
+      {"EmbedTable", sizeof(EmbedTable)},
+      {"EmbedArgs", sizeof(EmbedArgs)},
+      {"KeyRun", sizeof(KeyRun)},
+      {"SoftmaxArgs", sizeof(SoftmaxArgs)},
+      {"FloatKeyRun", sizeof(FloatKeyRun)},
+      {"FloatProductArgs", sizeof(FloatProductArgs)},
+      {"FloatSoftmaxArgs", sizeof(FloatSoftmaxArgs)},
+      {"FloatFinishArgs", sizeof(FloatFinishArgs)},
+      {"RhsView", sizeof(RhsView)},
+      {"Epilogue", sizeof(Epilogue)},
+      {"ProductArgs", sizeof(ProductArgs)},
   };
   for (const auto& [known, bytes] : sizes) {
     if (name == known) return bytes;
