@@ -6,6 +6,10 @@ different people are mixed; a person's later sentences may speak of "they"; some
 passage says who is somebody's pupil, and a fifth of the questions goes through that ("the mentor of ..."), though the
 mentor is asked for no more often than anybody else. Names, values and wordings of the evaluation do not occur in
 training.
+
+Training passages come in every size up to the evaluation's: some need the relation alone (one person), some the name
+alone (one fact each). Of full-sized ones alone a small model learns nothing for millions of tokens, as neither half
+pays without the other.
 """
 
 from __future__ import annotations
@@ -25,15 +29,34 @@ View = Literal["full", "question-only", "context-only"]
 _TWO_STEP_SHARE = 0.2  # with more than five people less, as the mentor is one of them
 _DENIAL_SHARE = 0.3
 _PRONOUN_SHARE = 0.5
-_FACTS_PER_PERSON = 2  # the asked relation and its rival
+_FACTS_PER_PERSON = 2  # the asked relation and its rival; one: without
 _HIDDEN_NAME = "Somebody"
 _HIDDEN_QUESTION = "What is it?"
 
-_MENTOR = (("{who} is a pupil of {value}.", "{who} learned everything from {value}."), ("{who} looks up to {value}.",))
-_MENTOR_OF = (("the teacher of {who}", "the mentor of {who}"), ("the guide that {who} followed",))
+_MENTOR = (
+    (
+        "{who} is a pupil of {value}.",
+        "{who} learned everything from {value}.",
+        "{who} was taught by {value}.",
+        "{who} follows the advice of {value}.",
+        "{who} has a mentor, {value}.",
+        "The mentor of {who} is {value}.",
+    ),
+    ("{who} looks up to {value}.", "{who} was guided by {value}."),
+)
+_MENTOR_OF = (
+    ("the teacher of {who}", "the mentor of {who}", "the master of {who}", "the adviser of {who}"),
+    ("the guide of {who}", "the tutor of {who}"),
+)
 _DENIAL = (
-    ("It is not true that this had to do with {value}.", "Some say {value}, which is wrong."),
-    ("The rumour about {value} is false.",),
+    (
+        "It is not true that this had to do with {value}.",
+        "Some say {value}, which is wrong.",
+        "It was not {value}.",
+        "People who speak of {value} are mistaken.",
+        "Older books have {value}, by mistake.",
+    ),
+    ("The rumour about {value} is false.", "Those who believe in {value} are wrong."),
 )
 
 
@@ -53,24 +76,42 @@ def fact_splits(train: int, held_out: int, seed: int, people: int = 4, view: Vie
         train: Number of training questions.
         held_out: Number of evaluation questions.
         seed: Of everything.
-        people: Per passage.
+        people: Per passage of the evaluation, and at most in training.
         view: ``question-only`` calls everybody in the passage the same, ``context-only`` asks nothing.
     """
     from datasets import Dataset
 
-    parts = [
-        Dataset.from_list(list(fact_rows(count, f"{seed}-{name}", name == "eval", people, view)))
-        for name, count in (("train", train), ("eval", held_out))
-    ]
+    rows = (
+        fact_rows(train, f"{seed}-train", False, people, view, smaller=True),
+        fact_rows(held_out, f"{seed}-eval", True, people, view),
+    )
+    parts = [Dataset.from_list(list(half)) for half in rows]
     chance = {"chance_question_only": 100.0 / people, "chance_context_only": 100.0 / _facts_per_passage(people)}
     return Splits(parts[0], parts[1], notes=chance)
 
 
-def fact_rows(count: int, seed: str, held_out: bool, people: int, view: View = "full") -> Iterator[dict[str, Any]]:
-    """Rows in SQuAD's columns: ``id``, ``question``, ``context``, ``answers``."""
+def fact_rows(
+    count: int, seed: str, held_out: bool, people: int, view: View = "full", smaller: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Rows in SQuAD's columns: ``id``, ``question``, ``context``, ``answers``.
+
+    Args:
+        count: Of rows.
+        seed: Of everything; the rows' names begin with it.
+        held_out: Names, values and wordings of the evaluation.
+        people: Per passage.
+        view: As in :func:`fact_splits`.
+        smaller: Passages of fewer people, and of one fact each, are as frequent as those of full size.
+    """
     rng = random.Random(seed)
     for number in range(count):
-        yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, people).row(view)}
+        size = rng.choice(_sizes(people)) if smaller else (people, _FACTS_PER_PERSON)
+        yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, *size).row(view)}
+
+
+def _sizes(people: int) -> list[tuple[int, int]]:
+    """People and facts of each, with anything to choose from."""
+    return [(p, f) for p in range(1, people + 1) for f in range(1, _FACTS_PER_PERSON + 1) if p * f > 1]
 
 
 def _facts_per_passage(people: int) -> int:
@@ -80,24 +121,27 @@ def _facts_per_passage(people: int) -> int:
 class _Passage:
     """One passage with its question."""
 
-    def __init__(self, rng: random.Random, held_out: bool, people: int) -> None:
+    def __init__(self, rng: random.Random, held_out: bool, people: int, facts: int) -> None:
         self._rng, self._held_out = rng, held_out
         self.people = self._distinct(people, lambda: person_name(rng, held_out))
         self.asked = RELATIONS[rng.choice(sorted(RELATIONS))]
-        self.facts = self._draw_facts()
+        self.facts = self._draw_facts((self.asked.name, self.asked.rival)[:facts])
 
     def row(self, view: View) -> dict[str, Any]:
         """Question, context and answer."""
         subject = self._rng.choice(self.people)
-        pupil, mentor = self._rng.sample(self.people, 2)
         answer = next(fact for fact in self.facts if fact.person == subject and fact.relation == self.asked.name)
-        two_steps = subject == mentor and self._rng.random() < _TWO_STEP_SHARE * len(self.people)
-        who = self._pick(_MENTOR_OF).format(who=pupil) if two_steps else subject
+        who, runs = subject, self._runs()
+        if len(self.people) > 1:
+            pupil, mentor = self._rng.sample(self.people, 2)
+            runs.append([(self._pick(_MENTOR).format(who=pupil, value=mentor), None)])
+            if subject == mentor and self._rng.random() < _TWO_STEP_SHARE * len(self.people):
+                who = self._pick(_MENTOR_OF).format(who=pupil)
         question = self._pick(self.asked.questions).format(who=who)
-        sentences = self._sentences()
-        link = self._pick(_MENTOR).format(who=pupil, value=mentor)
-        sentences.insert(self._rng.randrange(len(sentences) + 1), (link, None))
-        return self._assemble(question, sentences, answer, view)
+        self._rng.shuffle(runs)
+        return self._assemble(
+            question[0].upper() + question[1:], [sentence for run in runs for sentence in run], answer, view
+        )
 
     def _assemble(
         self, question: str, sentences: list[tuple[str, Fact | None]], answer: Fact, view: View
@@ -119,11 +163,11 @@ class _Passage:
             text = text.replace(person, _HIDDEN_NAME)
         return text.replace("They ", f"{_HIDDEN_NAME} ")
 
-    def _draw_facts(self) -> list[Fact]:
+    def _draw_facts(self, relations: tuple[str, ...]) -> list[Fact]:
         facts = []
         taken = {word for person in self.people for word in person.split()}
         for person in self.people:
-            for name in (self.asked.name, self.asked.rival):
+            for name in relations:
                 facts.append(Fact(person, name, self._new_value(RELATIONS[name], taken)))
         return facts
 
@@ -134,28 +178,32 @@ class _Passage:
                 taken.add(value)
                 return value
 
-    def _sentences(self) -> list[tuple[str, Fact | None]]:
-        """Runs of one person's sentences, in mixed order; only within a run may "they" stand for the name."""
+    def _runs(self) -> list[list[tuple[str, Fact | None]]]:
+        """Runs of one person's sentences; only within a run may "they" stand for the name."""
         runs: list[list[tuple[str, Fact | None]]] = []
         for person in self.people:
             facts = [fact for fact in self.facts if fact.person == person]
             self._rng.shuffle(facts)
             cut = self._rng.randrange(len(facts) + 1)
             runs += [self._run(part) for part in (facts[:cut], facts[cut:]) if part]
-        self._rng.shuffle(runs)
-        return [sentence for run in runs for sentence in run]
+        return runs
 
     def _run(self, facts: list[Fact]) -> list[tuple[str, Fact | None]]:
         sentences: list[tuple[str, Fact | None]] = []
         for fact in facts:
             who = "They" if sentences and self._rng.random() < _PRONOUN_SHARE else fact.person
             relation = RELATIONS[fact.relation]
-            text = self._pick(relation.statements).format(who=who, value=fact.value)
-            sentences.append((_plural(text) if who == "They" else text, fact))
+            sentences.append((self._statement(relation, who).format(who=who, value=fact.value), fact))
             if self._rng.random() < _DENIAL_SHARE / len(facts):
                 taken = {known.value for known in self.facts} | {word for name in self.people for word in name.split()}
                 sentences.append((self._pick(_DENIAL).format(value=self._new_value(relation, taken)), None))
         return sentences
+
+    def _statement(self, relation: Relation, who: str) -> str:
+        choices = relation.statements[self._held_out]
+        if who != "They":
+            return self._rng.choice(choices)
+        return _plural(self._rng.choice([choice for choice in choices if choice.startswith("{who} ")]))
 
     def _pick(self, choices: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
         return self._rng.choice(choices[self._held_out])
