@@ -158,6 +158,8 @@ class TrainSettings(Checked):
         warmup: Share of the steps in which the rate rises.
         schedule: How it falls.
         weight_decay: AdamW's.
+        adam_beta2: AdamW's, of the mean of squared gradients.
+        freeze: Glob patterns of parameters that stay as they are, such as ``*.word_embeddings.*``.
         save_every: Steps between checkpoints that an interrupted run goes on from; 0: a tenth of all.
         precision: ``auto`` is bf16 autocast on a GPU that has it and on CPUs with AMX, fp32 elsewhere.
         dropout: While it trains, of every dropout of the model: a share, ``model`` for what the checkpoint's
@@ -176,6 +178,8 @@ class TrainSettings(Checked):
     warmup: float = number(0.1, least=0.0, most=1.0)
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     weight_decay: float = number(0.0, least=0.0)
+    adam_beta2: float = number(0.999, least=0.0, most=0.999999)
+    freeze: tuple[str, ...] = ()
     save_every: int = number(0, least=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     dropout: float | Literal["auto", "model"] = number("auto", least=0.0, most=1.0)

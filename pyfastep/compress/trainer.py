@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from transformers.trainer_utils import SaveStrategy
 from pyfastep.compress.checkpoints import KEPT, newest_complete
 from pyfastep.compress.distill import Distiller
 from pyfastep.compress.dropout import dropout_rate
+from pyfastep.compress.freeze import frozen
 from pyfastep.compress.meter import Meter
 from pyfastep.compress.precision import computes_bf16, own_forward, own_precision
 from pyfastep.compress.qat import QUANTIZERS
@@ -117,7 +119,7 @@ def train(
         trainer.remove_callback(_printer())  # type: ignore[no-untyped-call]
         return trainer
 
-    with dropout_rate(model, _dropout(settings, distiller)), own_forward(model):
+    with _training_conditions(model, settings, distiller, name):
         limited = limit_steps(settings, folder, lambda: _seconds_per_step(build, model, features, settings, seed))
         trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress, name))
         last = newest_complete(folder)
@@ -126,6 +128,15 @@ def train(
         else:
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
     return _log(trainer, meter, settings)
+
+
+@contextmanager
+def _training_conditions(
+    model: PreTrainedModel, settings: TrainSettings, distiller: Distiller, name: str
+) -> Iterator[None]:
+    rate = _dropout(settings, distiller)
+    with dropout_rate(model, rate), frozen(model, settings.freeze, name), own_forward(model):
+        yield
 
 
 def _log(trainer: CompressionTrainer, meter: Meter, settings: TrainSettings) -> TrainingLog:
@@ -188,6 +199,7 @@ def _arguments(settings: TrainSettings, folder: Path, seed: int) -> TrainingArgu
         warmup_steps=round(settings.warmup * steps),
         lr_scheduler_type=settings.schedule,
         weight_decay=settings.weight_decay,
+        adam_beta2=settings.adam_beta2,
         logging_steps=max(1, steps // _LOGS),
         save_strategy="steps",
         save_steps=settings.save_every or max(1, steps // _CHECKPOINTS),

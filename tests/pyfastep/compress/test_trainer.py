@@ -228,6 +228,19 @@ def test_dropout_while_training(tmp_path: Path, dropout: Any, distils: bool, rat
     assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.1}
 
 
+def test_frozen_parameters_stay_bit_for_bit(tmp_path: Path) -> None:
+    model = tiny_bert("BertForSequenceClassification")
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    run(model, tmp_path, replace(SETTINGS, steps=2, freeze=("*.word_embeddings.*",), weight_decay=0.1))
+    same = {name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])}
+    assert same == {"bert.embeddings.word_embeddings.weight"}
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_beta2_reaches_the_optimizer(tmp_path: Path) -> None:
+    assert trainer._arguments(replace(SETTINGS, adam_beta2=0.98), tmp_path, 0).adam_beta2 == 0.98
+
+
 def test_a_time_limit_sets_the_steps_and_measuring_changes_no_weight(tmp_path: Path) -> None:
     """What is measured is a copy: with a limit that all steps fit into, the same model comes out."""
     settings = replace(SETTINGS, steps=4)

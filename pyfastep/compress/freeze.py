@@ -1,0 +1,51 @@
+"""Parameters that a training leaves as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from pyfastep.errors import FastEPError
+
+__all__ = ["frozen"]
+
+
+@contextmanager
+def frozen(model: nn.Module, patterns: Sequence[str], where: str) -> Iterator[None]:
+    """Takes parameters out of training, and puts back which were in it.
+
+    An embedding table is half of a small encoder's parameters: without it a step's optimizer has half as much to do.
+
+    Args:
+        model: Any torch module.
+        patterns: Glob patterns of qualified parameter names.
+        where: The training, for errors.
+
+    Raises:
+        FastEPError: A pattern matches no parameter, or nothing is left to train.
+    """
+    parameters = dict(model.named_parameters())
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in parameters):
+            raise FastEPError(
+                f"{pattern!r} matches no parameter of {type(model).__name__}",
+                node=f"{where}.freeze",
+                remedy=f"its parameters have names such as {next(iter(parameters))}",
+            )
+    taken = [
+        parameter
+        for name, parameter in parameters.items()
+        if parameter.requires_grad and any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
+    if len(taken) == sum(parameter.requires_grad for parameter in parameters.values()):
+        raise FastEPError("every parameter is frozen, nothing is left to train", node=f"{where}.freeze")
+    for parameter in taken:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in taken:
+            parameter.requires_grad_(True)
