@@ -98,4 +98,9 @@ FASTEP_CAPI int fastep_product(int tier, int kind, const ProductArgs* args) {
   return Call(KernelsOf(static_cast<Tier>(tier)).product[kind], args);
 }
 
+// The dense product of bytes, of a tier whose other weights are wider.
+FASTEP_CAPI int fastep_byte_product(int tier, const ProductArgs* args) {
+  return Call(KernelsOf(static_cast<Tier>(tier)).byte_product, args);
+}
+
 }  // namespace fastep::capi

@@ -169,9 +169,8 @@ struct EmbedArgs {
 };
 
 // A run of keys that stand side by side in one tile, for one head: what pack_keys and pack_values move into the dense
-// form of RhsView (groups of 8 rows, elements of value_bytes, 2: order 0 2 1 3). Values become s8 by XOR 0x80. A run
-// may start and end anywhere, at a lane as at a row; most are multiples of 4 or 8 in all of them. The driver has
-// zeroed the padding.
+// form of RhsView (groups of 8 rows), bytes on every tier. Values become s8 by XOR 0x80. A run may start and end
+// anywhere, at a lane as at a row; most are multiples of 4 or 8 in all of them. The driver has zeroed the padding.
 struct KeyRun {
   const uint8_t* tile;  // the head's first quad: [head_quads][tokens][4]
   int32_t tokens;
@@ -179,7 +178,6 @@ struct KeyRun {
   int32_t count;       // keys
   int32_t head_quads;  // head size / 4
   int32_t key;         // the first key's index among the packed keys of its sequence
-  int32_t value_bytes;
   // pack_keys: rows are keys, quads run over the head: [keys / 8][head_quads][8][4].
   // pack_values: rows are features of the head, quads run over keys: [head size / 8][key_quads][8][4].
   void* values;
@@ -347,6 +345,8 @@ struct KernelTable {
 
   uint32_t extras = 0;  // bits of these constants
   EncoderKernels encoder = {};
+  // Where value_bytes is not 1: the dense product of weights that are bytes all the same, which is that of attention.
+  void (*byte_product)(const ProductArgs* args) = nullptr;
 };
 
 // Always inline: an emitted copy would be shared by all tiers.

@@ -64,7 +64,6 @@ class KeyRun(ctypes.Structure):
         ("count", I32),
         ("head_quads", I32),
         ("key", I32),
-        ("value_bytes", I32),
         ("values", POINTER),
         ("key_quads", I32),
         ("zero_point", I32),

@@ -161,14 +161,6 @@ def test_embed(capi: Capi, tier: str, tokens: int, features: int, begin: int, en
 RUNS = [(0, 16, 0), (0, 64, 0), (4, 12, 8), (3, 7, 0), (5, 10, 3), (0, 1, 5), (1, 31, 13), (13, 2, 6), (8, 37, 4)]
 
 
-def dense_order(capi: Capi, tier: str, values: Array) -> Array:
-    """Packed values of a tier as s8 in natural order."""
-    if capi.library.fastep_value_bytes(list(TIERS).index(tier)) == 1:
-        return values.view(np.int8)
-    quads = values.view(np.int16).reshape(-1, 4)[:, [0, 2, 1, 3]]
-    return np.asarray(quads, np.int8).reshape(-1)
-
-
 @pytest.mark.parametrize("tokens", [32, 64])
 @pytest.mark.parametrize("head_quads", [1, 3, 8, 16])
 @pytest.mark.parametrize(("lane", "count", "key"), RUNS)
@@ -178,27 +170,22 @@ def test_key_packing(capi: Capi, tier: str, tokens: int, head_quads: int, lane: 
     rng = np.random.default_rng(count)
     tile = bytes_of(rng, head_quads, tokens, 4)
     rows = -(-(key + count + 5) // 16) * 16
-    element = capi.library.fastep_value_bytes(list(TIERS).index(tier))
     key_quads, head_rows = rows // 4, -(-head_quads * 4 // 16) * 16
 
-    def run(name: str) -> list[Array]:
-        size = 1 if name == "scalar" else element
-        keys, values = guarded((rows * head_quads * 4 * size,), np.uint8), guarded((head_rows * rows * size,), np.uint8)
+    def run(name: str) -> list[Guarded]:
+        keys, values = guarded((rows * head_quads * 4,), np.uint8), guarded((head_rows * rows,), np.uint8)
         init = guarded((rows,), np.int32)
         for array in (keys, values, init):
             array.data[...] = 0
         for first, n, at in ((lane, count, key), (0, min(5, tokens), key + count)):
-            args = abi.KeyRun(tile.ctypes.data, tokens, first, n, head_quads, at, size, keys.data.ctypes.data)
+            args = abi.KeyRun(tile.ctypes.data, tokens, first, n, head_quads, at, keys.data.ctypes.data)
             args.key_quads, args.zero_point, args.acc_init = key_quads, 117, init.data.ctypes.data
             must_call(capi, "pack_keys", name, args)
             args.values = values.data.ctypes.data
             must_call(capi, "pack_values", name, args)
-        for array in (keys, values, init):
-            array.check()
-        return [dense_order(capi, name, keys.data), dense_order(capi, name, values.data), init.data]
+        return [keys, values, init]
 
-    for expected, found in zip(run("scalar"), run(tier), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    same_bits(capi, tier, run)
 
 
 SOFTMAX_KEYS = (0, 1, 3, 4, 17, 128, 131)
@@ -290,6 +277,36 @@ def test_epilogues(capi: Capi, tier: str, tokens: int, kind: str, bounded: bool,
     expected = abi.RESIDUAL_EPILOGUE | abi.TOKEN_SCALE_EPILOGUE
     assert abi.extras(capi, tier) & expected == expected
     same_bits(capi, tier, run)
+
+
+@pytest.mark.parametrize("tokens", WIDTHS)
+@pytest.mark.parametrize("quads", [1, 16, 63, 64, 65, 130])
+@pytest.mark.parametrize("large", [0.0, 0.01, 1.0])
+def test_products_of_bytes(capi: Capi, tier: str, tokens: int, quads: int, large: float) -> None:
+    """Some pairs of weights, or all, are as large as can be, of one sign or of both; sums go on from earlier ones."""
+    rows = 16
+    rng = np.random.default_rng(quads)
+    lhs = np.where(bytes_of(rng, quads, tokens, 4) < 128, np.uint8(255), bytes_of(rng, quads, tokens, 4))
+    weights = rng.integers(-64, 65, (rows // 8, quads, 8, 2, 2), dtype=np.int8)
+    extremes = rng.choice(np.array([-128, -65, -64, 64, 65, 127], np.int8), weights.shape)
+    weights[...] = np.where(rng.random((*weights.shape[:-1], 1)) < large, extremes, weights)
+    lhs, weights = aligned(lhs), aligned(weights)
+    init = aligned(rng.integers(-999, 999, rows, dtype=np.int32))
+    epilogue = abi.Epilogue(abi.OUTPUT_KINDS["i32"], 0, init.ctypes.data)
+    args = abi.ProductArgs(lhs.ctypes.data, tokens, abi.RhsView(None, None, weights.ctypes.data, quads), 0, rows // 8)
+    partial, out = guarded((rows, tokens), np.int32), guarded((rows, tokens), np.int32)
+    args.partial, args.out = partial.data.ctypes.data, out.data.ctypes.data
+    args.epilogue = ctypes.addressof(epilogue)
+    wide = capi.library.fastep_value_bytes(TIERS.index(tier)) != 1
+    for args.first, args.last in ((True, False), (False, True)):
+        assert wide == abi.call(capi, "byte_product", tier, args)
+    if not wide:
+        pytest.skip(f"all dense products of the tier {tier} are products of bytes")
+    partial.check()
+    out.check()
+    w = weights.transpose(0, 2, 1, 3, 4).reshape(rows, -1).astype(np.int64)
+    sums = w @ lhs.transpose(0, 2, 1).reshape(-1, tokens).astype(np.int64)
+    np.testing.assert_array_equal(out.data, 2 * sums + init[:, None])
 
 
 @pytest.mark.parametrize("tokens", WIDTHS)

@@ -33,7 +33,9 @@ void MultiplyDense(const KernelTable& kernels, const uint8_t* lhs, int32_t token
   args.last = last;
   args.epilogue = &epilogue;
   args.out = out;
-  kernels.product[static_cast<int>(RhsKind::kDense)](&args);
+  const auto product =
+      kernels.value_bytes == 1 ? kernels.product[static_cast<int>(RhsKind::kDense)] : kernels.byte_product;
+  product(&args);
 }
 
 }  // namespace
@@ -43,7 +45,6 @@ void MultiplyDense(const KernelTable& kernels, const uint8_t* lhs, int32_t token
 struct AttentionStep::Layout {
   const KeyMap& keys;
   int32_t widest;
-  int32_t value_bytes;        // of the kernels
   size_t key_row, value_row;  // bytes of a packed key, and of its values
   size_t values_at, init_at, shared_bytes;
   bool with_bias, with_output;
@@ -99,11 +100,10 @@ bool AttentionStep::CanWritePlanar(const KernelTable& kernels) {
 
 AttentionStep::Layout AttentionStep::LayOut(const RunContext& run) const {
   const KeyMap& keys = run.keys[views_.key_map];
-  Layout l{keys, run.tokens.tiling()[0].tokens, run.kernels.value_bytes, 0, 0, 0, 0, 0, false, false, 0};
-  const auto element = static_cast<size_t>(l.value_bytes);
+  Layout l{keys, run.tokens.tiling()[0].tokens, 0, 0, 0, 0, 0, false, false, 0};
   const size_t rows = static_cast<size_t>(keys.all_rows() * heads_);
-  l.key_row = static_cast<size_t>(head_size_) * element;
-  l.value_row = static_cast<size_t>(head_rows_) * element;
+  l.key_row = static_cast<size_t>(head_size_);
+  l.value_row = static_cast<size_t>(head_rows_);
   // Kernels may read a line past the end.
   l.values_at = rows * l.key_row + kCacheLine;
   l.init_at = l.values_at + rows * l.value_row + kCacheLine;
@@ -177,7 +177,6 @@ void AttentionStep::Pack(const RunContext& run, const Layout& layout, const Tile
   KeyRun keys{};
   keys.tokens = turn.tile.tokens;
   keys.head_quads = head_size_ / 4;
-  keys.value_bytes = layout.value_bytes;
   keys.zero_point = q_zero_point_;
   KeyRun values = keys;
   keys.tile = run.Tile(views_.k, turn.tile, HeadRow(head));
@@ -202,11 +201,11 @@ void AttentionStep::Pack(const RunContext& run, const Layout& layout, const Tile
 // the rest of its quad and of its rows. Others write right beside that, so not a byte more.
 void AttentionStep::Pad(const Layout& layout, const KeyMap::Run& keys, const PackedHead& packed) const {
   const int32_t key_end = keys.key + keys.count;
-  const DenseRhs values{packed.values, layout.value_bytes, packed.key_quads};
+  const DenseRhs values{packed.values, packed.key_quads};
   values.Clear(head_size_, head_rows_, keys.key, key_end);
   if (!layout.keys.IsLast(keys)) return;
   values.Clear(0, head_rows_, key_end, packed.key_quads * 4);
-  const DenseRhs rows{packed.keys, layout.value_bytes, head_size_ / 4};
+  const DenseRhs rows{packed.keys, head_size_ / 4};
   rows.Clear(key_end, packed.rows, 0, head_size_);
   std::fill(packed.acc_init + key_end, packed.acc_init + packed.rows,
             std::numeric_limits<int32_t>::min());  // never the largest score

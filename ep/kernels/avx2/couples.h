@@ -17,16 +17,10 @@ namespace {
 
 struct CoupleDot {
   static constexpr bool kCoupled = true;
+  static constexpr bool kWholeStrips = false;
   // dense, 1x4, 2x4, 4x4, 8x4, 4x1
   static constexpr int kRows[kRhsKinds] = {0, 1, 2, 4, 8, 0};
   static constexpr int kVectors[kRhsKinds] = {0, 8, 4, 2, 1, 0};
-
-  // The same four bytes in every 32-bit lane.
-  static FASTEP_INLINE __m256i Broadcast(const int8_t* p) {
-    int32_t word;
-    __builtin_memcpy(&word, p, sizeof(word));
-    return _mm256_set1_epi32(word);
-  }
 
   static FASTEP_INLINE I32x8 Accumulate(I32x8 acc, __m256i xa, __m256i wa, __m256i xb, __m256i wb) {
     const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(xa, wa), _mm256_maddubs_epi16(xb, wb));
@@ -38,7 +32,7 @@ struct CoupleDot {
   template <int kRows, int kVectors>
   static FASTEP_INLINE void AddCouple(const uint8_t* a, const uint8_t* b, const int8_t* w, const int8_t* mask,
                                       I32x8 (&acc)[kRows][kVectors]) {
-    const __m256i mask_b = Broadcast(mask);
+    const __m256i mask_b = BroadcastQuad(mask);
     if constexpr (kRows >= 4) {
       __m256i xa[kVectors], xb[kVectors];
 #pragma GCC unroll 8
@@ -48,7 +42,7 @@ struct CoupleDot {
       }
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        const __m256i wa = Broadcast(w + r * 8), wb = Broadcast(w + r * 8 + 4);
+        const __m256i wa = BroadcastQuad(w + r * 8), wb = BroadcastQuad(w + r * 8 + 4);
 #pragma GCC unroll 8
         for (int v = 0; v < kVectors; ++v) acc[r][v] = Accumulate(acc[r][v], xa[v], wa, xb[v], wb);
       }
@@ -56,8 +50,8 @@ struct CoupleDot {
       __m256i wa[kRows], wb[kRows];
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        wa[r] = Broadcast(w + r * 8);
-        wb[r] = Broadcast(w + r * 8 + 4);
+        wa[r] = BroadcastQuad(w + r * 8);
+        wb[r] = BroadcastQuad(w + r * 8 + 4);
       }
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {

@@ -16,6 +16,7 @@
 // products: 21.3 per cycle at three vector instructions per cycle.
 
 #include "kernels/avx2/couples.h"
+#include "kernels/avx2/pairs.h"
 #include "kernels/generic/ymm_attention.h"
 #include "kernels/generic/ymm_float_attention.h"
 #include "kernels/generic/ymm_layer_norm.h"
@@ -28,6 +29,7 @@ namespace {
 struct Avx2Dot {
   using Value = int16_t;
   static constexpr bool kCoupled = false;
+  static constexpr bool kWholeStrips = false;
   struct Weights {
     __m256i even, odd;
   };
@@ -100,8 +102,9 @@ constexpr KernelTable kTable = {
     UnpackQuad,
     UnpackF32,
     kResidualEpilogue | kTokenScaleEpilogue | kCoupledBlocks,
-    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int16_t>, PackValues<int16_t>, Softmax,
-     PackFloatKeys, FloatScores, FloatSoftmax, FloatSums, FloatFinish},
+    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys, PackValues, Softmax, PackFloatKeys,
+     FloatScores, FloatSoftmax, FloatSums, FloatFinish},
+    /*byte_product=*/Product<PairDot, RhsKind::kDense>,
 };
 
 }  // namespace

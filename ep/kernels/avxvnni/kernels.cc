@@ -23,6 +23,7 @@ struct AvxVnniDot {
   using Weights = __m256i;
   using Lhs = __m256i;
   static constexpr bool kCoupled = false;
+  static constexpr bool kWholeStrips = false;
   // dense, 1x4, 2x4, 4x4, 8x4, 4x1
   static constexpr int kRows[kRhsKinds] = {4, 1, 2, 4, 4, 4};
   static constexpr int kVectors[kRhsKinds] = {3, 8, 6, 3, 3, 2};
@@ -76,8 +77,8 @@ constexpr KernelTable kTable = {
     UnpackQuad,
     UnpackF32,
     kResidualEpilogue | kTokenScaleEpilogue,
-    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys<int8_t>, PackValues<int8_t>, Softmax,
-     PackFloatKeys, FloatScores, FloatSoftmax, FloatSums, FloatFinish},
+    {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys, PackValues, Softmax, PackFloatKeys,
+     FloatScores, FloatSoftmax, FloatSums, FloatFinish},
 };
 
 }  // namespace

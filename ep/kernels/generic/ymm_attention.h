@@ -98,29 +98,17 @@ void Softmax(const SoftmaxArgs* args) {
 
 // ---- Packing ----
 
-// The elements of a dense rhs: bytes, or 16-bit numbers with quads in the order 0 2 1 3.
-template <class Value>
 struct DenseRhs {
-  Value* values;
+  int8_t* values;
   int32_t k_quads;
 
   // Row `row`, inputs [k, k + 4); k is a multiple of 4.
-  FASTEP_INLINE Value* Quad(int32_t row, int32_t k) const {
+  FASTEP_INLINE int8_t* Quad(int32_t row, int32_t k) const {
     constexpr int32_t kGroup = RowsPerGroup(RhsKind::kDense);
     return values + ((static_cast<size_t>(row / kGroup) * k_quads + k / 4) * kGroup + row % kGroup) * 4;
   }
-  FASTEP_INLINE void Set(int32_t row, int32_t k, int8_t value) const {
-    constexpr int kShortOrder[] = {0, 2, 1, 3};
-    Quad(row, k - k % 4)[sizeof(Value) == 2 ? kShortOrder[k % 4] : k % 4] = value;
-  }
+  FASTEP_INLINE void Set(int32_t row, int32_t k, int8_t value) const { Quad(row, k - k % 4)[k % 4] = value; }
 };
-
-// 16 bytes, quads in natural order, to elements.
-FASTEP_INLINE void StoreQuads(int8_t* out, __m128i values) { StoreXmm(out, values); }
-FASTEP_INLINE void StoreQuads(int16_t* out, __m128i values) {
-  const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
-  StoreYmm(out, _mm256_cvtepi8_epi16(_mm_shuffle_epi8(values, order)));
-}
 
 // Four features, from quad `quad` of the head, of four keys from key i of the run on, as s8.
 FASTEP_INLINE __m128i HeadQuads(const KeyRun& run, int32_t i, int32_t quad) {
@@ -137,19 +125,17 @@ FASTEP_INLINE int8_t HeadValue(const KeyRun& run, int32_t i, int32_t feature) {
 FASTEP_INLINE bool WholeQuad(const KeyRun& run, int32_t i) { return (run.key + i) % 4 == 0 && i + 4 <= run.count; }
 
 // Four keys whose quads stand side by side, in the tile as in the rhs.
-template <class Value>
-FASTEP_INLINE void PackFourKeys(const KeyRun& run, const DenseRhs<Value>& rhs, int32_t i) {
+FASTEP_INLINE void PackFourKeys(const KeyRun& run, const DenseRhs& rhs, int32_t i) {
   __m128i sum = _mm_setzero_si128();
   for (int32_t quad = 0; quad < run.head_quads; ++quad) {
     const __m128i values = HeadQuads(run, i, quad);
-    StoreQuads(rhs.Quad(run.key + i, quad * 4), values);
+    StoreXmm(rhs.Quad(run.key + i, quad * 4), values);
     sum = _mm_add_epi32(sum, _mm_madd_epi16(_mm_maddubs_epi16(_mm_set1_epi8(1), values), _mm_set1_epi16(1)));
   }
   StoreXmm(run.acc_init + run.key + i, _mm_mullo_epi32(sum, _mm_set1_epi32(-run.zero_point)));
 }
 
-template <class Value>
-FASTEP_INLINE void PackOneKey(const KeyRun& run, const DenseRhs<Value>& rhs, int32_t i) {
+FASTEP_INLINE void PackOneKey(const KeyRun& run, const DenseRhs& rhs, int32_t i) {
   int32_t sum = 0;
   for (int32_t f = 0; f < run.head_quads * 4; ++f) {
     const int8_t value = HeadValue(run, i, f);
@@ -159,9 +145,8 @@ FASTEP_INLINE void PackOneKey(const KeyRun& run, const DenseRhs<Value>& rhs, int
   run.acc_init[run.key + i] = -run.zero_point * sum;
 }
 
-template <class Value>
 void PackKeys(const KeyRun* run) {
-  const DenseRhs<Value> rhs = {static_cast<Value*>(run->values), run->head_quads};
+  const DenseRhs rhs = {static_cast<int8_t*>(run->values), run->head_quads};
   for (int32_t i = 0; i < run->count;) {
     if (WholeQuad(*run, i)) {
       PackFourKeys(*run, rhs, i);
@@ -172,14 +157,13 @@ void PackKeys(const KeyRun* run) {
   }
 }
 
-template <class Value>
 void PackValues(const KeyRun* run) {
-  const DenseRhs<Value> rhs = {static_cast<Value*>(run->values), run->key_quads};
+  const DenseRhs rhs = {static_cast<int8_t*>(run->values), run->key_quads};
   const __m128i transpose = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   for (int32_t i = 0; i < run->count;) {
     if (WholeQuad(*run, i)) {
       for (int32_t quad = 0; quad < run->head_quads; ++quad) {
-        StoreQuads(rhs.Quad(quad * 4, run->key + i), _mm_shuffle_epi8(HeadQuads(*run, i, quad), transpose));
+        StoreXmm(rhs.Quad(quad * 4, run->key + i), _mm_shuffle_epi8(HeadQuads(*run, i, quad), transpose));
       }
       i += 4;
     } else {

@@ -12,6 +12,7 @@
 //   kRows[RhsKind]          R: rows of a group at once; a divisor of RowsPerGroup
 //   kVectors[RhsKind]       largest V that suits the 16 registers; 4 x 1: always 2
 //   AddGroup(args, at, acc) only where the packed blocks have a form of their own: takes the place of all but R and V
+//   MultiplyStrip(args, at) only where kWholeStrips: takes the place of all but R
 #pragma once
 
 #include "kernels/generic/ymm_epilogue.h"
@@ -146,6 +147,13 @@ FASTEP_INLINE void MultiplyGroup(const ProductArgs& args, const GroupAt& at) {
   }
 }
 
+// Four weights of a row, as bytes, in every 32-bit lane.
+FASTEP_INLINE __m256i BroadcastQuad(const int8_t* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, sizeof(word));
+  return _mm256_set1_epi32(word);
+}
+
 // Moves on to the next tokens.
 FASTEP_INLINE void Advance(GroupAt& at, int32_t tokens) {
   at.token += tokens;
@@ -200,7 +208,9 @@ void ProductOfWidth(const ProductArgs& args) {
     for (int32_t r = 0; r < kStripRows; r += Dot::kRows[static_cast<int>(kKind)]) {
       const int32_t* in = args.first ? nullptr : partial + r * kTokens;
       const GroupAt at = {group + r / kGroupRows, r % kGroupRows, row + r, 0, in, sums + r * kTokens};
-      if constexpr (kKind == RhsKind::k4x1) {
+      if constexpr (Dot::kWholeStrips) {
+        Dot::template MultiplyStrip<kSteps>(args, at);
+      } else if constexpr (kKind == RhsKind::k4x1) {
         GatherTokens<Dot, kSteps>(args, at);
       } else {
         MultiplyTokens<Dot, kKind, kSteps>(args, at);

@@ -11,16 +11,10 @@ namespace {
 constexpr int32_t kGroupRows = RowsPerGroup(RhsKind::kDense);
 constexpr float kHidden = -1e30f;
 
-// Element (row, k) of a dense rhs of k_quads quads, stored as one or two bytes.
-void StoreDense(void* values, int32_t value_bytes, int32_t k_quads, int32_t row, int32_t k, int8_t value) {
+// Element (row, k) of a dense rhs of k_quads quads.
+void StoreDense(void* values, int32_t k_quads, int32_t row, int32_t k, int8_t value) {
   const size_t quad = static_cast<size_t>(row / kGroupRows) * k_quads + k / 4;
-  const size_t first = (quad * kGroupRows + row % kGroupRows) * 4;
-  constexpr int kShortOrder[] = {0, 2, 1, 3};
-  if (value_bytes == 2) {
-    static_cast<int16_t*>(values)[first + kShortOrder[k % 4]] = value;
-  } else {
-    static_cast<int8_t*>(values)[first + k % 4] = value;
-  }
+  static_cast<int8_t*>(values)[(quad * kGroupRows + row % kGroupRows) * 4 + k % 4] = value;
 }
 
 int8_t HeadValue(const KeyRun& run, int32_t key, int32_t feature) {
@@ -76,7 +70,7 @@ void PackKeys(const KeyRun* run) {
     int32_t sum = 0;
     for (int32_t f = 0; f < run->head_quads * 4; ++f) {
       const int8_t value = HeadValue(*run, i, f);
-      StoreDense(run->values, run->value_bytes, run->head_quads, run->key + i, f, value);
+      StoreDense(run->values, run->head_quads, run->key + i, f, value);
       sum += value;
     }
     run->acc_init[run->key + i] = -run->zero_point * sum;
@@ -86,7 +80,7 @@ void PackKeys(const KeyRun* run) {
 void PackValues(const KeyRun* run) {
   for (int32_t i = 0; i < run->count; ++i) {
     for (int32_t f = 0; f < run->head_quads * 4; ++f) {
-      StoreDense(run->values, run->value_bytes, run->key_quads, f, run->key + i, HeadValue(*run, i, f));
+      StoreDense(run->values, run->key_quads, f, run->key + i, HeadValue(*run, i, f));
     }
   }
 }
