@@ -25,12 +25,35 @@ FASTEP_INLINE F32x8 Activate(F32x8 v) {
 // The scale of fma(float(acc), scale, bias): one of each row, or one of each token.
 enum class ScaleBy { kRow, kToken };
 
-// Of one row, at token t.
-template <ScaleBy kScale = ScaleBy::kRow>
-FASTEP_INLINE F32x8 Dequantize(const Epilogue& e, int32_t row, int32_t t, I32x8 acc) {
-  const F32x8 scale = kScale == ScaleBy::kRow ? _mm256_broadcast_ss(e.scale + row) : _mm256_loadu_ps(e.token_scale + t);
-  return _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), scale, _mm256_broadcast_ss(e.bias + row));
-}
+// What is the same for all tokens of one row. Stores may, for all that a compiler knows, change what it is read from.
+template <ScaleBy kScale, bool kZeroPoints>
+struct RowEpilogue {
+  F32x8 scale, bias;
+  I32x8 zero_point;
+  const float* token_scale;
+  const int32_t* token_sum;
+  const int32_t* acc;
+
+  // `sums` are those of this row.
+  FASTEP_INLINE RowEpilogue(const Epilogue& e, int32_t row, const int32_t* sums)
+      : scale(_mm256_setzero_ps()),
+        bias(_mm256_broadcast_ss(e.bias + row)),
+        zero_point(_mm256_setzero_si256()),
+        token_scale(e.token_scale),
+        token_sum(e.token_sum),
+        acc(sums) {
+    if constexpr (kScale == ScaleBy::kRow) scale = _mm256_broadcast_ss(e.scale + row);
+    if constexpr (kZeroPoints) zero_point = _mm256_set1_epi32(e.rhs_zero_point[row]);
+  }
+
+  // At token t.
+  FASTEP_INLINE F32x8 Dequantized(int32_t t) const {
+    I32x8 sums = LoadYmm(acc + t);
+    if constexpr (kZeroPoints) sums = _mm256_sub_epi32(sums, _mm256_mullo_epi32(zero_point, LoadYmm(token_sum + t)));
+    const F32x8 factor = kScale == ScaleBy::kRow ? scale : _mm256_loadu_ps(token_scale + t);
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), factor, bias);
+  }
+};
 
 // GELU of what becomes a byte.
 template <Activation kActivation, bool kCoarse>
@@ -41,9 +64,8 @@ FASTEP_INLINE F32x8 ActivateForBytes(F32x8 v) {
 
 // The clamp comes before the rounding, so that any float has an integer. Relu is in the clamp. Without it the packing
 // to bytes, which saturates, is all that is needed.
-template <Activation kActivation, bool kCoarse, ScaleBy kScale, bool kClamp>
-FASTEP_INLINE I32x8 Quantize(const Epilogue& e, int32_t row, int32_t t, I32x8 acc) {
-  F32x8 v = Dequantize<kScale>(e, row, t, acc);
+template <Activation kActivation, bool kCoarse, bool kClamp>
+FASTEP_INLINE I32x8 Quantize(const Epilogue& e, F32x8 v) {
   if constexpr (kActivation == Activation::kGelu || kActivation == Activation::kGeluTanh) {
     v = ActivateForBytes<kActivation, kCoarse>(v);
     v = _mm256_fmadd_ps(v, _mm256_set1_ps(e.out_scale), _mm256_set1_ps(e.out_zero_point));
@@ -65,57 +87,63 @@ FASTEP_INLINE __m256i InterleaveRows(const I32x8 (&q)[kEpilogueRows], bool is_si
   return _mm256_shuffle_epi8(bytes, by_token);
 }
 
-// Sums of one row, with the correction for zero points of the weights.
-FASTEP_INLINE I32x8 LoadSums(const Epilogue& e, const int32_t* acc, int32_t row, int32_t t) {
-  const I32x8 sums = LoadYmm(acc + t);
-  if (e.rhs_zero_point == nullptr) return sums;
-  return _mm256_sub_epi32(sums, _mm256_mullo_epi32(_mm256_set1_epi32(e.rhs_zero_point[row]), LoadYmm(e.token_sum + t)));
-}
-
 // Rows [row, row + 4) of the layer; `acc` [4][tokens]; `out` is where their output starts.
-template <Activation kActivation, bool kCoarse, ScaleBy kScale, bool kClamp>
-void StoreQuantized(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
+template <Activation kActivation, bool kCoarse, ScaleBy kScale, bool kClamp, bool kZeroPoints>
+FASTEP_INLINE void QuantizeRows(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, uint8_t* out) {
+  using Row = RowEpilogue<kScale, kZeroPoints>;
   const bool is_signed = e.kind == OutputKind::kQuantS8;
-  uint8_t* bytes = static_cast<uint8_t*>(out);
+  const Row rows[kEpilogueRows] = {
+      {e, row, acc}, {e, row + 1, acc + tokens}, {e, row + 2, acc + 2 * tokens}, {e, row + 3, acc + 3 * tokens}};
   for (int32_t t = 0; t < tokens; t += kLanes) {
     I32x8 q[kEpilogueRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kEpilogueRows; ++r) {
-      q[r] = Quantize<kActivation, kCoarse, kScale, kClamp>(e, row + r, t, LoadSums(e, acc + r * tokens, row + r, t));
+      q[r] = Quantize<kActivation, kCoarse, kClamp>(e, rows[r].Dequantized(t));
     }
-    StoreYmm(bytes + t * kEpilogueRows, InterleaveRows(q, is_signed));
+    StoreYmm(out + t * kEpilogueRows, InterleaveRows(q, is_signed));
   }
 }
 
-template <Activation kActivation, ScaleBy kScale = ScaleBy::kRow>
+template <Activation kActivation, bool kCoarse, ScaleBy kScale, bool kClamp>
+void StoreQuantized(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
+  uint8_t* bytes = static_cast<uint8_t*>(out);
+  if (e.rhs_zero_point == nullptr) {
+    QuantizeRows<kActivation, kCoarse, kScale, kClamp, false>(e, acc, row, tokens, bytes);
+  } else {
+    QuantizeRows<kActivation, kCoarse, kScale, kClamp, true>(e, acc, row, tokens, bytes);
+  }
+}
+
+template <Activation kActivation, ScaleBy kScale, bool kZeroPoints, bool kAdd>
+FASTEP_INLINE void StoreFloatRows(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, float* out) {
+  for (int r = 0; r < kEpilogueRows; ++r) {
+    const RowEpilogue<kScale, kZeroPoints> of_row(e, row + r, acc + r * tokens);
+    for (int32_t t = 0; t < tokens; t += kLanes) {
+      float* to = out + r * tokens + t;
+      const F32x8 y = Activate<kActivation>(of_row.Dequantized(t));
+      _mm256_storeu_ps(to, kAdd ? _mm256_add_ps(_mm256_loadu_ps(to), y) : y);
+    }
+  }
+}
+
+template <Activation kActivation, ScaleBy kScale = ScaleBy::kRow, bool kAdd = false>
 void StoreFloat(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
   float* values = static_cast<float*>(out);
-  for (int r = 0; r < kEpilogueRows; ++r) {
-    for (int32_t t = 0; t < tokens; t += kLanes) {
-      const I32x8 sums = LoadSums(e, acc + r * tokens, row + r, t);
-      _mm256_storeu_ps(values + r * tokens + t, Activate<kActivation>(Dequantize<kScale>(e, row + r, t, sums)));
-    }
+  if (e.rhs_zero_point == nullptr) {
+    StoreFloatRows<kActivation, kScale, false, kAdd>(e, acc, row, tokens, values);
+  } else {
+    StoreFloatRows<kActivation, kScale, true, kAdd>(e, acc, row, tokens, values);
   }
 }
 
-// Added to what is there.
-void StoreResidual(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
-  float* values = static_cast<float*>(out);
-  for (int r = 0; r < kEpilogueRows; ++r) {
-    for (int32_t t = 0; t < tokens; t += kLanes) {
-      float* to = values + r * tokens + t;
-      const F32x8 y = Dequantize(e, row + r, t, LoadSums(e, acc + r * tokens, row + r, t));
-      _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), y));
-    }
-  }
-}
-
-// `acc` may be `out` itself.
+// Only where the weights have zero points; `acc` may be `out` itself.
 void StoreInt32(const Epilogue& e, const int32_t* acc, int32_t row, int32_t tokens, void* out) {
   int32_t* values = static_cast<int32_t*>(out);
   for (int r = 0; r < kEpilogueRows; ++r) {
+    const I32x8 zero_point = _mm256_set1_epi32(e.rhs_zero_point[row + r]);
     for (int32_t t = 0; t < tokens; t += kLanes) {
-      StoreYmm(values + r * tokens + t, LoadSums(e, acc + r * tokens, row + r, t));
+      const I32x8 correction = _mm256_mullo_epi32(zero_point, LoadYmm(e.token_sum + t));
+      StoreYmm(values + r * tokens + t, _mm256_sub_epi32(LoadYmm(acc + r * tokens + t), correction));
     }
   }
 }
@@ -139,7 +167,7 @@ StoreRowsFn ChooseStoreGelu(const Epilogue& e) {
 
 StoreRowsFn ChooseStoreRows(const Epilogue& e) {
   if (e.kind == OutputKind::kInt32) return StoreInt32;
-  if (e.kind == OutputKind::kResidual) return StoreResidual;
+  if (e.kind == OutputKind::kResidual) return StoreFloat<Activation::kNone, ScaleBy::kRow, true>;
   const bool is_float = e.kind == OutputKind::kFloat;
   if (e.token_scale != nullptr) {
     constexpr auto kToken = ScaleBy::kToken;

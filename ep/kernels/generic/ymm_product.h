@@ -188,9 +188,9 @@ FASTEP_INLINE void GatherTokens(const ProductArgs& args, GroupAt at) {
 }
 
 // Strips of kStripRows rows: sums into a buffer, from there through the epilogue. Sums that are the output, or that
-// another K-block continues, go straight to their place.
+// another K-block continues, go straight to their place. `args`: a copy, which no store of sums can change.
 template <class Dot, RhsKind kKind, int kSteps>
-void ProductOfWidth(const ProductArgs& args) {
+void ProductOfWidth(const ProductArgs args) {
   constexpr int kTokens = kSteps * kTileTokenStep;
   constexpr int kGroupRows = RowsPerGroup(kKind);
   alignas(64) int32_t buffer[kStripRows * kTokens];
