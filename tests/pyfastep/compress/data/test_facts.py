@@ -88,8 +88,7 @@ def test_the_sentence_on_a_mentor_gives_nothing_away(people: int, held_out: bool
 def test_smaller_passages_come_in_every_size() -> None:
     sizes = Counter()
     for row in fact_rows(1600, "0", False, 3, smaller=True):
-        values = sum(row["context"].count(f" {value}") > 0 for value in _values(row))
-        sizes[len(set(_names(row["context"]))), values] += 1
+        sizes[len(set(_names(row["context"]))), len(_values(row))] += 1
         assert row["context"].count(row["answers"]["text"][0]) == 1
     assert set(sizes) == {(1, 2), (2, 2), (2, 4), (3, 3), (3, 6)}
     assert min(sizes.values()) > 0.8 * 1600 / 5
@@ -122,7 +121,11 @@ def _subject(row: dict[str, Any]) -> str:
 
 def _values(row: dict[str, Any]) -> set[str]:
     """Values of the passage's facts, without those that are denied."""
-    stated = [s for s in row["context"].rstrip(".").split(". ") if not re.search(r"true|wrong|not|mistak", s)]
+    stated = [
+        s
+        for s in row["context"].rstrip(".").split(". ")
+        if not re.search(r"\b(?:true|wrong|not|mistake|mistaken)\b", s)
+    ]
     words = "|".join((r"\d{4}", r"[A-Z]\w+ (?:Works|Brothers|Press|Mills|Shipping)", *TOWNS, *FIELDS))
     return {value for s in stated if len(_names(s)) < 2 for value in re.findall(rf"\b(?:{words})\b", s)}
 
