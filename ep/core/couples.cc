@@ -10,10 +10,9 @@ namespace {
 
 // Of two inputs, a half of a quad: bit i says that input i is taken as 255 - x, and its weights are negated.
 constexpr int kForms = 4;
-// Numbers of 0..255 times weights that add up to 127 stay inside int16.
-constexpr int kMostSum = 127;
-constexpr int kNoSum = 255;
-constexpr uint64_t kTooLarge = 0x8080808080808080u;
+// Numbers of 0..255 times weights that add up to 128 stay inside int16.
+constexpr int kMostSum = 128;
+constexpr int kNoSum = kMostSum + 1;
 
 // Of one half in one form: for each row the sum of the positive weights and that of the negative ones, bytes 0-3 and
 // 4-7.
@@ -27,16 +26,20 @@ struct Sums {
   int Negative(int row) const { return static_cast<uint8_t>(of_rows[row / 4] >> (row % 4 * 8 + 32)); }
 
  private:
-  // 255 * 128 fits, too, but nothing beside it: as if it were 127. The sum of -128 and -128 is no byte.
-  static uint64_t Byte(int sum) {
-    return static_cast<uint64_t>(sum == kMostSum + 1 ? kMostSum : std::min(sum, kNoSum));
-  }
+  static uint64_t Byte(int sum) { return static_cast<uint64_t>(std::min(sum, kNoSum)); }
 };
 
+constexpr uint64_t EachByte(uint64_t byte) { return byte * 0x0101010101010101u; }
+
+// Half of each sum of two bytes, rounded up.
+uint64_t Halves(uint64_t a, uint64_t b) { return (a | b) - (((a ^ b) & EachByte(0xfe)) >> 1); }
+
 bool Fit(const Sums& a, const Sums& b) {
-  uint64_t bits = 0;
-  for (int i = 0; i < kMaxCoupleRows / 4; ++i) bits |= (a.of_rows[i] + b.of_rows[i]) | a.of_rows[i] | b.of_rows[i];
-  return (bits & kTooLarge) == 0;
+  uint64_t bits = 0;  // 128 where half of a sum is larger than half of the most
+  for (int i = 0; i < kMaxCoupleRows / 4; ++i) {
+    bits |= Halves(a.of_rows[i], b.of_rows[i]) + EachByte(127 - kMostSum / 2);
+  }
+  return (bits & EachByte(128)) == 0;
 }
 
 bool Negates(int form, int input) { return (form >> input & 1) != 0; }
@@ -146,7 +149,7 @@ class Sharing {
       int left = std::abs(weight);
       for (int c = 0; c < 2; ++c) {
         int& free = room[c][(part_is_second_[c] && Negates(Form(c, half), i)) != (weight < 0)];
-        const int part = std::min(left, free);
+        const int part = std::min({left, free, 127});  // whatever its sign will be
         part_[c].rows[row][2 * half + i] = static_cast<int8_t>(weight < 0 ? -part : part);
         free -= part;
         left -= part;

@@ -7,10 +7,11 @@
 //   acc += vpmaddwd(vpmaddubsw(x, w), 1)
 //   acc += vpmaddwd(vpmaddubsw(x & 0x00ff, w), 1) + vpmaddwd(vpmaddubsw(x & 0xff00, w), 1)
 //
-// A quad of eight rows and eight tokens takes 24 instructions, 34 as 16-bit numbers.
+// A quad of eight rows and eight tokens takes 24 instructions, 34 as 16-bit numbers, which groups with many such quads
+// become.
 #pragma once
 
-#include "kernels/generic/ymm_product.h"
+#include "kernels/avx2/words.h"
 
 namespace fastep {
 namespace {
@@ -22,6 +23,7 @@ struct PairDot {
   static constexpr int kRows[kRhsKinds] = {kStripRows, 0, 0, 0, 0, 0};
   static constexpr int kQuadBytes = kStripRows * 4;
   static constexpr int kQuadsAtOnce = 64;  // one bit each
+  static constexpr int kFewLarge = 8;      // one of so many
   static_assert(RowsPerGroup(RhsKind::kDense) == kStripRows, "a strip is a group");
 
   // What two products of numbers up to 255 may be too much for has a sum outside [-128, 127]: all ones or zeros in the
@@ -70,11 +72,34 @@ struct PairDot {
     }
   }
 
+  // Elements of WordDot, in its order.
+  static FASTEP_INLINE void Widen(const int8_t* w, int32_t quads, int16_t* words) {
+    const __m256i order = _mm256_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15,  //
+                                           0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+    for (int32_t i = 0; i < quads; ++i, w += kQuadBytes, words += kQuadBytes) {
+      const __m256i bytes = _mm256_shuffle_epi8(LoadYmm(w), order);
+      StoreYmm(words, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(bytes)));
+      StoreYmm(words + kQuadBytes / 2, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(bytes, 1)));
+    }
+  }
+
+  template <int kSteps>
+  static FASTEP_INLINE void AddWords(const uint8_t* x, const int16_t* w, int32_t quads, I32x8 (&acc)[kStripRows]) {
+    for (int32_t i = 0; i < quads; ++i, x += kSteps * kTileTokenStep * 4, w += kQuadBytes) {
+      const WordDot::Lhs inputs = WordDot::LoadQuad(x);
+#pragma GCC unroll 8
+      for (int r = 0; r < kStripRows; ++r) {
+        acc[r] = WordDot::Accumulate(acc[r], inputs, WordDot::LoadWeights(w + r * 4));
+      }
+    }
+  }
+
   template <int kSteps>
   static FASTEP_INLINE void MultiplyStrip(const ProductArgs& args, const GroupAt& at) {
     constexpr int kTokens = kSteps * kTileTokenStep;
     const int32_t* init = args.epilogue->acc_init + at.row;
     const int32_t* in = at.in;
+    alignas(32) int16_t words[kQuadsAtOnce * kQuadBytes];
     const auto* weights =
         static_cast<const int8_t*>(args.rhs.values) + static_cast<size_t>(at.group) * args.rhs.k_quads * kQuadBytes;
     int32_t quad = 0;
@@ -83,13 +108,20 @@ struct PairDot {
       const int32_t quads = left < kQuadsAtOnce ? left : kQuadsAtOnce;
       const int8_t* w = weights + static_cast<size_t>(quad) * kQuadBytes;
       const uint64_t large = LargeQuads(w, quads);
+      const bool widened = __builtin_popcountll(large) > quads / kFewLarge;
+      if (widened) Widen(w, quads, words);
       for (int32_t t = 0; t < kTokens; t += kLanes) {
         I32x8 acc[kStripRows];
 #pragma GCC unroll 8
         for (int r = 0; r < kStripRows; ++r) {
           acc[r] = in == nullptr ? _mm256_set1_epi32(init[r]) : LoadYmm(in + r * kTokens + t);
         }
-        AddQuads<kSteps>(args.lhs + (static_cast<size_t>(quad) * kTokens + t) * 4, w, quads, large, acc);
+        const uint8_t* x = args.lhs + (static_cast<size_t>(quad) * kTokens + t) * 4;
+        if (widened) {
+          AddWords<kSteps>(x, words, quads, acc);
+        } else {
+          AddQuads<kSteps>(x, w, quads, large, acc);
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < kStripRows; ++r) StoreYmm(at.out + r * kTokens + t, acc[r]);
       }
