@@ -12,13 +12,16 @@ from pyfastep.bench import benchmark
 from pyfastep.compress import forms
 from pyfastep.compress.context import Context
 from pyfastep.compress.export import export_onnx
+from pyfastep.compress.file_pattern import measure_file
 from pyfastep.compress.onnx_files import weight_names
+from pyfastep.compress.pattern import parse_pattern
 from pyfastep.compress.qat import load_ranges
 from pyfastep.compress.runners import Runner, session_runner, torch_runner
 
 __all__ = ["run_bench", "run_convert", "run_evaluate", "run_export", "run_quantize"]
 
 DENSE, PRUNED, INT8, FAST = "dense.onnx", "pruned.onnx", "int8.onnx", "fastep.onnx"
+PATTERN = "pattern.json"
 
 
 def run_export(context: Context, folder: Path) -> None:
@@ -33,11 +36,25 @@ def run_export(context: Context, folder: Path) -> None:
 
 
 def run_quantize(context: Context, folder: Path) -> None:
-    """Quantizes the pruned file, with the trained ranges where there are any."""
-    settings = context.recipe.quantize
-    if settings.method == "none":
-        return
+    """Quantizes the pruned file, with the trained ranges where there are any, and counts its zeros."""
     source = context.workspace.folder("export") / PRUNED
+    quantized = context.recipe.quantize.method != "none"
+    if quantized:
+        _quantize(context, source, folder)
+    (folder / PATTERN).write_text(json.dumps(_file_pattern(context, source, folder / INT8 if quantized else source)))
+
+
+def _file_pattern(context: Context, source: Path, file: Path) -> list[dict[str, Any]] | None:
+    known = json.loads((context.workspace.folder("train") / "sparsity.json").read_text())
+    if known["report"] is None:
+        return None
+    model = context.model("qat")
+    weights = weight_names(model, [layer["name"] for layer in known["report"]["layers"]], source)
+    return [layer.to_dict() for layer in measure_file(file, source, weights, model, parse_pattern(known["pattern"]))]
+
+
+def _quantize(context: Context, source: Path, folder: Path) -> None:
+    settings = context.recipe.quantize
     trained = load_ranges(context.workspace.folder("qat"))
     names = weight_names(context.model("qat"), trained, source) if trained else {}
     batches = context.calibration_arrays()

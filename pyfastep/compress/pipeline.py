@@ -58,7 +58,7 @@ STEPS = (
     Step("train", ("prune", "train", "distill", "task", "model", "seed"), ("prune",)),
     Step("qat", ("quantize", "prune", "distill", "data", "seed"), ("train",)),
     Step("export", ("export", "task"), ("qat",), "export_steps"),
-    Step("quantize", ("quantize", "data"), ("export", "qat"), "export_steps"),
+    Step("quantize", ("quantize", "data"), ("export", "qat"), "export_steps", revision=2),
     Step("convert", ("quantize",), ("quantize",), "export_steps"),
     Step("evaluate", ("task", "model", "quantize"), ("convert",), "export_steps"),
     Step("bench", ("bench",), ("convert",), "export_steps"),

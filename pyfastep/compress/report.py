@@ -12,7 +12,7 @@ from typing import Any
 
 from pyfastep.bench.machine import describe_machine
 from pyfastep.compress.context import Context
-from pyfastep.compress.export_steps import FAST, PRUNED
+from pyfastep.compress.export_steps import FAST, PATTERN, PRUNED
 from pyfastep.compress.learning_curve import PowerLaw
 from pyfastep.compress.onnx_files import write_metadata
 from pyfastep.compress.plots import draw_plots
@@ -38,7 +38,8 @@ class CompressReport:
         data: Counts of samples, labels and notes such as the level of chance.
         seconds: Per step, as it took when it was done.
         skipped: Steps that an earlier run had done.
-        sparsity: Pattern, and the sparsity measured per layer; None where nothing was pruned.
+        sparsity: Pattern, the sparsity measured per layer and what the exported file has of it; None where nothing was
+            pruned.
         trainings: Losses, cost and figures along the way, of each.
         extrapolation: What those figures extrapolate to at more tokens; None where that says nothing.
         chief_figure: The figure that stands for quality.
@@ -122,10 +123,19 @@ class CompressReport:
 
     def _layers(self) -> str:
         known = self.sparsity or {}
-        report = known["report"]
-        title = f"Pattern {known['pattern']}, target {report['target']:.1%}, measured {report['sparsity']:.2%}."
-        rows = [[row["name"], "x".join(map(str, row["shape"])), f"{row['sparsity']:.2%}"] for row in report["layers"]]
-        return title + "\n\n" + table(["layer", "outputs x inputs", "zeros"], rows)
+        report, files = known["report"], known["file"]
+        title = f"Pattern {known['pattern']}, target {report['target']:.1%}, measured {report['sparsity']:.2%}. "
+        blocks, broken, rounded = (
+            sum(row[key] for row in files) for key in ("blocks", "broken_blocks", "rounded_blocks")
+        )
+        pruned = sum(row["zero_blocks"] for row in files) - rounded
+        title += f"In the exported file {pruned / blocks:.2%} of the {blocks} blocks are zero by the pattern, "
+        title += f"{rounded} more by rounding, {broken} break it."
+        rows = [
+            [row["name"], "x".join(map(str, row["shape"])), f"{row['sparsity']:.2%}", f"{stored['pruned']:.2%}"]
+            for row, stored in zip(report["layers"], files, strict=True)
+        ]
+        return title + "\n\n" + table(["layer", "outputs x inputs", "zeros", "zero blocks in the file"], rows)
 
 
 def write_report(context: Context) -> CompressReport:
@@ -145,7 +155,7 @@ def _gather(context: Context) -> CompressReport:
     def read(step: str, name: str) -> Any:
         return json.loads((workspace.folder(step) / name).read_text())
 
-    sparsity = {**read("train", "sparsity.json"), "cost": read("prune", "cost.json")}
+    sparsity = {**read("train", "sparsity.json"), "cost": read("prune", "cost.json"), "file": read("quantize", PATTERN)}
     bench = read("bench", "bench.json")
     trainings = {step: TrainingLog.load(workspace.folder(step) / "log.json") for step in _TRAININGS}
     return CompressReport(
