@@ -35,7 +35,7 @@ class FileSparsity:
         rounded_blocks: Of those, blocks that the torch model keeps: all their weights are rounded to zero.
         broken_blocks: Blocks that are zero in the torch model and not in the file; with N:M, also groups of M inputs
             of which more than N are kept. Both would be errors.
-        zero_elements: Share of the elements that are zero in the file, 0 to 1.
+        sparsity: Share of the elements that are zero in the file, 0 to 1.
     """
 
     name: str
@@ -43,7 +43,7 @@ class FileSparsity:
     zero_blocks: int
     rounded_blocks: int
     broken_blocks: int
-    zero_elements: float
+    sparsity: float
 
     @property
     def pruned(self) -> float:
@@ -107,5 +107,5 @@ def _compare(name: str, own: NDArray[Any], stored: NDArray[Any], pattern: Patter
         zero_blocks=int((~kept).sum()),
         rounded_blocks=int((~kept & kept_own).sum()),
         broken_blocks=broken,
-        zero_elements=float((stored == 0).mean()),
+        sparsity=float((stored == 0).mean()),
     )

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from pyfastep.compress.selection import refuse_unmatched
 from pyfastep.errors import FastEPError
 
 __all__ = ["frozen"]
@@ -28,13 +29,7 @@ def frozen(model: nn.Module, patterns: Sequence[str], where: str) -> Iterator[No
         FastEPError: A pattern matches no parameter, or nothing is left to train.
     """
     parameters = dict(model.named_parameters())
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in parameters):
-            raise FastEPError(
-                f"{pattern!r} matches no parameter of {type(model).__name__}",
-                node=f"{where}.freeze",
-                remedy=f"its parameters have names such as {next(iter(parameters))}",
-            )
+    refuse_unmatched(patterns, parameters, "parameter", f"{where}.freeze")
     taken = [
         parameter
         for name, parameter in parameters.items()

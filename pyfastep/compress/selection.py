@@ -10,7 +10,7 @@ from torch import nn
 
 from pyfastep.errors import FastEPError
 
-__all__ = ["check_weights", "select_linears", "shares_per_layer"]
+__all__ = ["check_weights", "refuse_unmatched", "select_linears", "shares_per_layer"]
 
 _FLOAT_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -31,7 +31,7 @@ def select_linears(
             change.
     """
     linears = dict(_linears(model))
-    _refuse_unmatched((*(include or ()), *exclude), linears)
+    refuse_unmatched((*(include or ()), *exclude), linears)
     if include is None:
         chosen = {name for name in linears if _in_stack(model, name)}
     else:
@@ -49,7 +49,7 @@ def select_linears(
 
 def shares_per_layer(names: Sequence[str], share: float, targets: Mapping[str, float]) -> dict[str, float]:
     """Each layer's sparsity: that of the first pattern of ``targets`` that matches its name, ``share`` elsewhere."""
-    _refuse_unmatched(targets, names)
+    refuse_unmatched(targets, names)
     matches = {name: [pattern for pattern in targets if fnmatchcase(name, pattern)] for name in names}
     return {name: targets[found[0]] if found else share for name, found in matches.items()}
 
@@ -73,12 +73,15 @@ def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear))
 
 
-def _refuse_unmatched(patterns: Iterable[str], names: Iterable[str]) -> None:
+def refuse_unmatched(
+    patterns: Iterable[str], names: Iterable[str], kind: str = "nn.Linear", where: str | None = None
+) -> None:
+    """Raises a :class:`FastEPError` at ``where`` that names the first glob pattern to which none of the names fits."""
     names = list(names)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             known = ", ".join(names[:8]) or "none"
-            raise FastEPError(f"pattern {pattern!r} matches no nn.Linear", remedy=f"the model has: {known}")
+            raise FastEPError(f"pattern {pattern!r} matches no {kind}", node=where, remedy=f"the model has: {known}")
 
 
 def _in_stack(model: nn.Module, name: str) -> bool:

@@ -76,6 +76,12 @@ class Relation:
         return WORDINGS[self.name].statements
 
     @property
+    def openings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Those of the statements that ``{who}`` opens: there alone may "They" stand for a name."""
+        training, held_out = (tuple(text for text in half if text.startswith("{who} ")) for half in self.statements)
+        return training, held_out
+
+    @property
     def questions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """With ``{who}``, those of the evaluation last."""
         return WORDINGS[self.name].questions

@@ -200,10 +200,7 @@ class _Passage:
         return sentences
 
     def _statement(self, relation: Relation, who: str) -> str:
-        choices = relation.statements[self._held_out]
-        if who != "They":
-            return self._rng.choice(choices)
-        return _plural(self._rng.choice([choice for choice in choices if choice.startswith("{who} ")]))
+        return _plural(self._pick(relation.openings)) if who == "They" else self._pick(relation.statements)
 
     def _pick(self, choices: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
         return self._rng.choice(choices[self._held_out])

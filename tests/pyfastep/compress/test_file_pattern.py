@@ -49,7 +49,7 @@ def test_float_file(tmp_path: Path, transposed: bool) -> None:
     layer = measure(tmp_path, transposed=transposed)
     assert (layer.blocks, layer.zero_blocks, layer.rounded_blocks, layer.broken_blocks) == (6, 2, 0, 0)
     assert layer.pruned == 2 / 6
-    assert layer.zero_elements == pytest.approx(4 / 9)
+    assert layer.sparsity == pytest.approx(4 / 9)
     assert layer.to_dict()["pruned"] == 2 / 6
 
 
