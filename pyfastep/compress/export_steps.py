@@ -13,7 +13,7 @@ from pyfastep.compress import forms
 from pyfastep.compress.context import Context
 from pyfastep.compress.export import export_onnx
 from pyfastep.compress.file_pattern import measure_file
-from pyfastep.compress.onnx_files import weight_names
+from pyfastep.compress.onnx_files import stored_weights
 from pyfastep.compress.pattern import parse_pattern
 from pyfastep.compress.qat import load_ranges
 from pyfastep.compress.runners import Runner, session_runner, torch_runner
@@ -39,24 +39,23 @@ def run_quantize(context: Context, folder: Path) -> None:
     """Quantizes the pruned file, with the trained ranges where there are any, and counts its zeros."""
     source = context.workspace.folder("export") / PRUNED
     quantized = context.recipe.quantize.method != "none"
-    if quantized:
-        _quantize(context, source, folder)
-    (folder / PATTERN).write_text(json.dumps(_file_pattern(context, source, folder / INT8 if quantized else source)))
-
-
-def _file_pattern(context: Context, source: Path, file: Path) -> list[dict[str, Any]] | None:
-    known = json.loads((context.workspace.folder("train") / "sparsity.json").read_text())
-    if known["report"] is None:
-        return None
-    model = context.model("qat")
-    weights = weight_names(model, [layer["name"] for layer in known["report"]["layers"]], source)
-    return [layer.to_dict() for layer in measure_file(file, source, weights, model, parse_pattern(known["pattern"]))]
-
-
-def _quantize(context: Context, source: Path, folder: Path) -> None:
-    settings = context.recipe.quantize
     trained = load_ranges(context.workspace.folder("qat"))
-    names = weight_names(context.model("qat"), trained, source) if trained else {}
+    pruned = json.loads((context.workspace.folder("train") / "sparsity.json").read_text())
+    linears = [layer["name"] for layer in pruned["report"]["layers"]] if pruned["report"] else []
+    model = context.model("qat")
+    weights = stored_weights(model, dict.fromkeys([*trained, *linears]), source)
+    if quantized:
+        _quantize(context, source, folder, {weights[name].tensor: trained[name] for name in trained if name in weights})
+    pattern = None
+    if linears:
+        known = {name: weights[name] for name in linears if name in weights}
+        layers = measure_file(folder / INT8 if quantized else source, known, model, parse_pattern(pruned["pattern"]))
+        pattern = [layer.to_dict() for layer in layers]
+    (folder / PATTERN).write_text(json.dumps(pattern))
+
+
+def _quantize(context: Context, source: Path, folder: Path, ranges: dict[str, tuple[float, float]]) -> None:
+    settings = context.recipe.quantize
     batches = context.calibration_arrays()
     report = pyfastep.quantize(
         source,
@@ -66,7 +65,7 @@ def _quantize(context: Context, source: Path, folder: Path) -> None:
         percentile=settings.percentile,
         attention=settings.attention,
         embeddings=settings.embeddings,
-        ranges={names[name]: trained[name] for name in trained},
+        ranges=ranges,
         max_samples=len(batches),
         progress=lambda done, total: context.progress("quantize", done / max(1, total), "calibrating"),
     )

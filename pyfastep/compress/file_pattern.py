@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from pyfastep.compress.masks import block_sums
+from pyfastep.compress.onnx_files import StoredWeight
 from pyfastep.compress.pattern import Pattern
 from pyfastep.errors import FastEPError
 
@@ -56,35 +57,29 @@ class FileSparsity:
 
 
 def measure_file(
-    path: Path, source: Path, weights: Mapping[str, str], model: nn.Module, pattern: Pattern
+    path: Path, weights: Mapping[str, StoredWeight], model: nn.Module, pattern: Pattern
 ) -> list[FileSparsity]:
     """Counts blocks in the weights of an ONNX file.
 
     Args:
-        path: ``source``, or what ``onnxruntime.quantization`` made of it.
-        source: The exported float file: it tells a weight from its transpose.
-        weights: Its initializer of each Linear, see :func:`pyfastep.compress.onnx_files.weight_names`.
+        path: The exported float file, or what ``onnxruntime.quantization`` made of it.
+        weights: Of each Linear, see :func:`pyfastep.compress.onnx_files.stored_weights`.
         model: The torch model that was exported.
         pattern: Of its pruning.
 
     Raises:
         FastEPError: A weight is not in the file.
     """
-    tensors, floats = _tensors(path), _tensors(source)
+    tensors = {tensor.name: tensor for tensor in onnx.load(str(path)).graph.initializer}
     found = []
-    for name, tensor in weights.items():
+    for name, weight in weights.items():
         own = model.get_submodule(name).weight.detach().cpu().numpy()  # type: ignore[operator]
-        stored = _stored(tensors, tensor, name)
-        as_exported = np.array_equal(numpy_helper.to_array(floats[tensor]), own)
-        found.append(_compare(name, own, stored if as_exported else stored.T, pattern))
+        values = _values(tensors, weight.tensor, name)
+        found.append(_compare(name, own, values.T if weight.transposed else values, pattern))
     return found
 
 
-def _tensors(path: Path) -> dict[str, onnx.TensorProto]:
-    return {tensor.name: tensor for tensor in onnx.load(str(path)).graph.initializer}
-
-
-def _stored(tensors: Mapping[str, onnx.TensorProto], name: str, layer: str) -> NDArray[Any]:
+def _values(tensors: Mapping[str, onnx.TensorProto], name: str, layer: str) -> NDArray[Any]:
     """Values of a weight, or what of integers stands for them: 0 is 0."""
     for candidate in (name + _QUANTIZED, name):
         if candidate in tensors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,29 @@ from torch import nn
 
 from pyfastep.errors import FastEPError
 
-__all__ = ["METADATA", "read_metadata", "weight_names", "write_metadata"]
+__all__ = ["METADATA", "StoredWeight", "read_metadata", "stored_weights", "write_metadata"]
 
 METADATA = "fastep.compress."
 """Prefix of the metadata's keys: ``fastep.compress.recipe``, ``.versions``, ``.seed``, ``.sparsity``, all JSON."""
 
 
-def weight_names(model: nn.Module, names: Iterable[str], path: Path) -> dict[str, str]:
+@dataclass(frozen=True)
+class StoredWeight:
+    """Where a file keeps the weight of a Linear.
+
+    Attributes:
+        tensor: Name of the initializer.
+        transposed: Whether it is ``[in, out]``, as a MatMul takes it, and not ``[out, in]``.
+    """
+
+    tensor: str
+    transposed: bool
+
+
+def stored_weights(model: nn.Module, names: Iterable[str], path: Path) -> dict[str, StoredWeight]:
     """The initializer that holds the weight of each Linear, found by its values: exporters rename.
+
+    A Linear that the file's outputs do not need, such as a pooler where a token is classified, is left out.
 
     Args:
         model: The torch model that was exported.
@@ -31,23 +47,25 @@ def weight_names(model: nn.Module, names: Iterable[str], path: Path) -> dict[str
         path: The float ONNX file.
 
     Raises:
-        FastEPError: A weight is not in the file, or twice.
+        FastEPError: A weight is in the file twice.
     """
     exported = onnx.load(str(path))
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in exported.graph.initializer}
     used = {node.input[1] for node in exported.graph.node if node.op_type in ("MatMul", "Gemm")}
     found: dict[str, list[str]] = {}
-    for tensor in sorted(used & set(tensors)):
-        found.setdefault(_key(tensors[tensor]), []).append(tensor)
+    for tensor in sorted((t for t in exported.graph.initializer if t.name in used), key=lambda t: t.name):
+        found.setdefault(_key(numpy_helper.to_array(tensor)), []).append(tensor.name)
     result = {}
     for name in names:
         weight = model.get_submodule(name).weight.detach().cpu().numpy()  # type: ignore[operator]
-        matches = {*found.get(_key(weight), []), *found.get(_key(weight.T), [])}
-        if len(matches) != 1:
+        straight = found.get(_key(weight), [])
+        matches = {*straight, *found.get(_key(weight.T), [])}
+        if len(matches) > 1:
             raise FastEPError(
                 f"expected its weight once in the exported file, found it {len(matches)} times", node=name
             )
-        result[name] = matches.pop()
+        if matches:
+            tensor = matches.pop()
+            result[name] = StoredWeight(tensor, transposed=tensor not in straight)
     return result
 
 

@@ -123,19 +123,25 @@ class CompressReport:
 
     def _layers(self) -> str:
         known = self.sparsity or {}
-        report, files = known["report"], known["file"]
+        report, files = known["report"], {row["name"]: row for row in known["file"]}
         title = f"Pattern {known['pattern']}, target {report['target']:.1%}, measured {report['sparsity']:.2%}. "
-        blocks, broken, rounded = (
-            sum(row[key] for row in files) for key in ("blocks", "broken_blocks", "rounded_blocks")
-        )
-        pruned = sum(row["zero_blocks"] for row in files) - rounded
-        title += f"In the exported file {pruned / blocks:.2%} of the {blocks} blocks are zero by the pattern, "
-        title += f"{rounded} more by rounding, {broken} break it."
-        rows = [
-            [row["name"], "x".join(map(str, row["shape"])), f"{row['sparsity']:.2%}", f"{stored['pruned']:.2%}"]
-            for row, stored in zip(report["layers"], files, strict=True)
-        ]
+        title += _file_pattern(list(files.values())) if files else "None of these layers is in the exported file."
+        rows = []
+        for row in report["layers"]:
+            stored = files.get(row["name"])
+            share = f"{stored['pruned']:.2%}" if stored else "not in the file"
+            rows.append([row["name"], "x".join(map(str, row["shape"])), f"{row['sparsity']:.2%}", share])
         return title + "\n\n" + table(["layer", "outputs x inputs", "zeros", "zero blocks in the file"], rows)
+
+
+def _file_pattern(layers: list[dict[str, Any]]) -> str:
+    """What the pattern of pruning became in the exported file."""
+    blocks, broken, rounded = (sum(row[key] for row in layers) for key in ("blocks", "broken_blocks", "rounded_blocks"))
+    pruned = sum(row["zero_blocks"] for row in layers) - rounded
+    return (
+        f"In the exported file {pruned / blocks:.2%} of the {blocks} blocks are zero by the pattern, "
+        f"{rounded} more by rounding, {broken} break it."
+    )
 
 
 def write_report(context: Context) -> CompressReport:

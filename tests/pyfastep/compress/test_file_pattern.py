@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 torch = pytest.importorskip("torch")
 
 from pyfastep.compress.file_pattern import measure_file  # noqa: E402
+from pyfastep.compress.onnx_files import StoredWeight  # noqa: E402
 from pyfastep.compress.pattern import parse_pattern  # noqa: E402
 from pyfastep.errors import FastEPError  # noqa: E402
 
@@ -38,9 +39,8 @@ def write(path: Path, **tensors: NDArray[Any]) -> Path:
 
 def measure(folder: Path, pattern: str = "2x1", transposed: bool = True, **tensors: NDArray[Any]) -> Any:
     """The one weight of a quantized file, or of the float file where no tensors are given."""
-    source = write(folder / "float.onnx", w=OWN.T if transposed else OWN)
-    path = write(folder / "int8.onnx", **tensors) if tensors else source
-    (layer,) = measure_file(path, source, {"0": "w"}, model(), parse_pattern(pattern))
+    path = write(folder / "model.onnx", **(tensors or {"w": OWN.T if transposed else OWN}))
+    (layer,) = measure_file(path, {"0": StoredWeight("w", transposed)}, model(), parse_pattern(pattern))
     return layer
 
 

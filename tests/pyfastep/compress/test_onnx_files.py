@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
 from .encoders import tiny_bert
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("optimum.exporters.onnx")
 
-from pyfastep.compress.export import export_onnx
-from pyfastep.compress.onnx_files import read_metadata, weight_names, write_metadata
-from pyfastep.compress.selection import select_linears
-from pyfastep.errors import FastEPError
+from pyfastep.compress.export import export_onnx  # noqa: E402
+from pyfastep.compress.onnx_files import StoredWeight, read_metadata, stored_weights, write_metadata  # noqa: E402
+from pyfastep.compress.selection import select_linears  # noqa: E402
+from pyfastep.errors import FastEPError  # noqa: E402
 
 
 def test_every_linear_is_found_in_the_file(tmp_path: Path) -> None:
     model = tiny_bert()
     path = export_onnx(model, tmp_path, task="feature-extraction")
     linears = select_linears(model)
-    names = weight_names(model, linears, path)
+    weights = stored_weights(model, [*linears, "pooler.dense"], path)  # the export leaves the pooler out
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
-    assert len(set(names.values())) == len(linears) == 12
-    for name, tensor in names.items():
-        assert (linears[name].weight.detach().numpy() == tensors[tensor].T).all()
-    with pytest.raises(FastEPError, match=r"pooler.dense: expected its weight once .* found it 0 times"):
-        weight_names(model, ["pooler.dense"], path)  # the export leaves it out
+    assert list(weights) == list(linears)
+    assert len({weight.tensor for weight in weights.values()}) == len(linears) == 12
+    for name, weight in weights.items():
+        assert weight.transposed
+        assert (linears[name].weight.detach().numpy() == tensors[weight.tensor].T).all()
 
     write_metadata(path, {"recipe": {"name": "x"}, "seed": 1})
     write_metadata(path, {"seed": 2})
     assert read_metadata(path) == {"recipe": {"name": "x"}, "seed": 2}
+
+
+def test_orientation_and_doubles(tmp_path: Path) -> None:
+    """A Gemm with ``transB`` keeps a square weight as it is; one weight in two places cannot be told apart."""
+    own = np.arange(9, dtype=np.float32).reshape(3, 3)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.from_numpy(own))
+
+    def find(**stored: Any) -> dict[str, StoredWeight]:
+        nodes = [onnx.helper.make_node("MatMul", ["x", name], [f"y_{name}"]) for name in stored]
+        initializers = [onnx.numpy_helper.from_array(np.ascontiguousarray(w), name) for name, w in stored.items()]
+        graph = onnx.helper.make_graph(nodes, "g", [], [], initializers)
+        onnx.save(onnx.helper.make_model(graph), str(tmp_path / "m.onnx"))
+        return stored_weights(model, ["0"], tmp_path / "m.onnx")
+
+    assert find(w=own) == {"0": StoredWeight("w", False)}
+    assert find(w=own.T, v=own + 1) == {"0": StoredWeight("w", True)}
+    with pytest.raises(FastEPError, match=r"0: expected its weight once .* found it 2 times"):
+        find(w=own, v=own.T)
