@@ -45,7 +45,7 @@ def sentence_rows(count: int, seed: str, held_out: bool) -> Iterator[dict[str, A
     for number in range(count):
         label = number % len(LABELS)
         given, family, value = (draw(rng, held_out, _word) for _ in range(3))
-        statement = rng.choice(RELATIONS[LABELS[label]].openings[0])
+        statement = RELATIONS[LABELS[label]].openings[0].draw(rng)
         yield {"text": statement.format(who=f"{given} {family}", value=value), "label": label}
 
 

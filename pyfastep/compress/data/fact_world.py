@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pyfastep.compress.data.fact_wordings import WORDINGS
+from pyfastep.compress.data.fact_wordings import WORDINGS, Halves, Phrases
 from pyfastep.compress.data.fact_words import FAMILY_NAMES, FIELDS, FIRMS, GIVEN_NAMES, TOWNS
 
 __all__ = ["RELATIONS", "Relation", "draw", "is_held_out", "person_name"]
@@ -71,18 +71,20 @@ class Relation:
     value: Callable[[random.Random, bool], str]
 
     @property
-    def statements(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def statements(self) -> Halves:
         """With ``{who}`` and ``{value}``, those of the evaluation last."""
         return WORDINGS[self.name].statements
 
     @property
-    def openings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def openings(self) -> Halves:
         """Those of the statements that ``{who}`` opens: there alone may "They" stand for a name."""
-        training, held_out = (tuple(text for text in half if text.startswith("{who} ")) for half in self.statements)
+        training, held_out = (
+            Phrases(tuple(text for text in half.plain if text.startswith("{who} "))) for half in self.statements
+        )
         return training, held_out
 
     @property
-    def questions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def questions(self) -> Halves:
         """With ``{who}``, those of the evaluation last."""
         return WORDINGS[self.name].questions
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pyfastep.compress.data.fact_wordings import Halves, Phrases
 from pyfastep.compress.data.fact_world import RELATIONS, Relation, person_name
 from pyfastep.compress.data.splits import Splits
 
@@ -34,29 +35,45 @@ _HIDDEN_NAME = "Somebody"
 _HIDDEN_QUESTION = "What is it?"
 
 _MENTOR = (
-    (
-        "{who} is a pupil of {value}.",
-        "{who} learned everything from {value}.",
-        "{who} was taught by {value}.",
-        "{who} follows the advice of {value}.",
-        "{who} has a mentor, {value}.",
-        "The mentor of {who} is {value}.",
+    Phrases(
+        (
+            "{who} is a pupil of {value}.",
+            "{who} learned everything from {value}.",
+            "{who} was taught by {value}.",
+            "{who} follows the advice of {value}.",
+            "{who} was once an apprentice of {value}.",
+            "{who} owes much to the example of {value}.",
+            "{who} has a mentor, {value}.",
+            "The mentor of {who} is {value}.",
+            "{who} calls {value} a mentor.",
+        )
     ),
-    ("{who} looks up to {value}.", "{who} was guided by {value}."),
+    Phrases(("{who} looks up to {value}.", "{who} was guided by {value}.")),
 )
 _MENTOR_OF = (
-    ("the teacher of {who}", "the mentor of {who}", "the master of {who}", "the adviser of {who}"),
-    ("the guide of {who}", "the tutor of {who}"),
+    Phrases(
+        (
+            "the teacher of {who}",
+            "the mentor of {who}",
+            "the master of {who}",
+            "the adviser of {who}",
+            "the model of {who}",
+            "the person who taught {who}",
+        )
+    ),
+    Phrases(("the guide of {who}", "the tutor of {who}")),
 )
 _DENIAL = (
-    (
-        "It is not true that this had to do with {value}.",
-        "Some say {value}, which is wrong.",
-        "It was not {value}.",
-        "People who speak of {value} are mistaken.",
-        "Older books have {value}, by mistake.",
+    Phrases(
+        (
+            "It is not true that this had to do with {value}.",
+            "Some say {value}, which is wrong.",
+            "It was not {value}.",
+            "People who speak of {value} are mistaken.",
+            "Older books have {value}, by mistake.",
+        )
     ),
-    ("The rumour about {value} is false.", "Those who believe in {value} are wrong."),
+    Phrases(("The rumour about {value} is false.", "Those who believe in {value} are wrong.")),
 )
 
 
@@ -202,8 +219,8 @@ class _Passage:
     def _statement(self, relation: Relation, who: str) -> str:
         return _plural(self._pick(relation.openings)) if who == "They" else self._pick(relation.statements)
 
-    def _pick(self, choices: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
-        return self._rng.choice(choices[self._held_out])
+    def _pick(self, choices: Halves) -> str:
+        return choices[self._held_out].draw(self._rng)
 
     def _distinct(self, count: int, draw: Any) -> list[str]:
         found: list[str] = []

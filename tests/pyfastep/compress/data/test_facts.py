@@ -42,8 +42,8 @@ def test_evaluation_shares_no_name_value_or_wording_with_training() -> None:
     values = [{row["answers"]["text"][0] for row in rows} for rows in (train, held_out)]
     assert not values[0] & values[1]
     for relation in RELATIONS.values():
-        assert not set(relation.statements[0]) & set(relation.statements[1])
-        assert not set(relation.questions[0]) & set(relation.questions[1])
+        assert not set(relation.statements[0].plain) & set(relation.statements[1].plain)
+        assert not set(relation.questions[0].plain) & set(relation.questions[1].plain)
 
 
 def test_a_question_alone_leaves_as_many_candidates_as_people() -> None:
