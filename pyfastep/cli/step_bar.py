@@ -1,4 +1,4 @@
-"""The bar of a long run that goes from step to step; in a log, a line where a step begins."""
+"""The bar of a long run that goes from step to step; in a log, a line where a step begins and for each tenth of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 __all__ = ["step_bar"]
 
+_LINES = 10  # of a step, in a log
+
 
 @contextmanager
 def step_bar() -> Iterator[Callable[[str, float, str], None]]:
@@ -18,13 +20,14 @@ def step_bar() -> Iterator[Callable[[str, float, str], None]]:
     columns = (SpinnerColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("start", total=1.0)
-        current = ""
+        told = ("", 0)
 
         def show(step: str, share: float, what: str) -> None:
-            nonlocal current
-            if step != current and not console.is_terminal:  # a log shows no bar
+            nonlocal told
+            now = (step, int(share * _LINES))
+            if now != told and not console.is_terminal:  # a log shows no bar
                 console.print(f"{step}: {what}", markup=False, highlight=False)
-            current = step
+            told = now
             bar.update(task, completed=share, description=f"{step}: {what}")
 
         yield show

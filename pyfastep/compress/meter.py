@@ -46,14 +46,15 @@ class Meter(TrainerCallback):
     Args:
         evaluations: How often ``judge`` is asked, the start not counted.
         judge: Figures of a model; its time is not the training's.
+        chief_figure: The one of them that progress names.
 
     Attributes:
         points: Rows of ``step``, ``tokens``, ``figures``.
         evaluation_seconds: What they took.
     """
 
-    def __init__(self, evaluations: int = 0, judge: Judge | None = None) -> None:
-        self._evaluations, self._judge = evaluations if judge else 0, judge
+    def __init__(self, evaluations: int = 0, judge: Judge | None = None, chief_figure: str = "") -> None:
+        self._evaluations, self._judge, self._chief = evaluations if judge else 0, judge, chief_figure
         self._watch = Stopwatch()
         self.points: list[dict[str, Any]] = []
         self.evaluation_seconds = 0.0
@@ -61,6 +62,11 @@ class Meter(TrainerCallback):
     def read(self) -> tuple[float, float]:
         """Wall clock and CPU seconds of the training so far."""
         return self._watch.read()
+
+    def newest(self) -> str:
+        """The chief figure as judged last, in words; empty where there is none."""
+        value = self.points[-1]["figures"].get(self._chief) if self.points else None
+        return "" if value is None else f"{self._chief.replace('_', ' ')} {value:.4g}"
 
     def restore(self, checkpoint: Path) -> None:
         """Goes on with what was measured up to a checkpoint."""

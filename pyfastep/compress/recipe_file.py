@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -13,18 +12,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pyfastep.compress.recipe import Recipe
+from pyfastep.compress.toml_file import read_toml, toml_value
 from pyfastep.errors import FastEPError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = [
     "file_or_ready",
     "from_tables",
     "load_recipe",
-    "read_toml",
     "ready_recipes",
     "recipe_from_tables",
     "recipe_tables",
@@ -71,19 +65,6 @@ def file_or_ready(name: str | os.PathLike[str], what: str, ready: Mapping[str, P
     if str(name) not in ready:
         raise FastEPError(f"no such {what} file", node=str(name), remedy=f"ready ones are {', '.join(ready)}")
     return ready[str(name)]
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a file.
-
-    Raises:
-        FastEPError: It is not TOML.
-    """
-    try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FastEPError(f"not a TOML file: {error}", node=str(path)) from error
-    return tables
 
 
 def recipe_from_tables(tables: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -173,16 +154,12 @@ def _apply(tables: dict[str, Any], change: str) -> None:
     names = [name.strip() for name in key.split(".")]
     if not equals or not all(names):
         raise FastEPError("expected table.key=value", node=change, remedy="for example --set prune.sparsity=0.9")
-    try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
     table = tables
     for name in names[:-1]:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
             raise FastEPError(f"{name} is a value, not a table", node=change)
-    table[names[-1]] = value
+    table[names[-1]] = toml_value(text)
 
 
 def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:

@@ -121,7 +121,7 @@ def train(
 
     with _training_conditions(model, settings, distiller, name):
         limited = limit_steps(settings, folder, lambda: _seconds_per_step(build, model, features, settings, seed))
-        trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress, name))
+        trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress, name, meter))
         last = newest_complete(folder)
         if last is not None and last.name.endswith(f"-{limited.steps}"):
             _take_back(trainer, last, meter)  # the trainer would train one step more
@@ -228,13 +228,14 @@ def _printer() -> type[TrainerCallback]:
 class _Watch(TrainerCallback):
     """Tells how far it is, and stops where the loss is no number."""
 
-    def __init__(self, progress: Progress | None, name: str) -> None:
-        self._progress, self._name = progress, name
+    def __init__(self, progress: Progress | None, name: str, meter: Meter) -> None:
+        self._progress, self._name, self._meter = progress, name, meter
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After each optimizer step."""
         if self._progress:
-            self._progress(state.global_step / state.max_steps, f"step {state.global_step} of {state.max_steps}")
+            place, figure = f"step {state.global_step} of {state.max_steps}", self._meter.newest()
+            self._progress(state.global_step / state.max_steps, f"{place}, {figure}" if figure else place)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """At each logged loss."""

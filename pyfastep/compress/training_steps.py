@@ -206,7 +206,7 @@ def _train(
     callbacks: list[Any],
 ) -> TrainingLog:
     judge = _judge(context, step, settings) if settings.evaluations else None
-    meter = Meter(settings.evaluations, judge)
+    meter = Meter(settings.evaluations, judge, context.task.chief_figure)
     features = context.features()
     collate = context.task.collate(context.tokenizer)
     distiller = Distiller(distill, teacher, context.task.outputs)

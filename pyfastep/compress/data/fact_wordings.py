@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import random
-import sys
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from pyfastep.compress.toml_file import read_toml
 
 __all__ = ["WORDINGS", "Halves", "Phrases", "Wordings"]
 
@@ -55,7 +51,7 @@ class Wordings:
 
 
 def _read() -> dict[str, Wordings]:
-    known = tomllib.loads(files("pyfastep.compress.data").joinpath("fact_wordings.toml").read_text(encoding="utf-8"))
+    known = read_toml(Path(__file__).with_name("fact_wordings.toml"))
     frames = known.pop("frames")
     return {name: _wordings(table["statements"], table["questions"], frames) for name, table in known.items()}
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pyfastep.compress.recipe import Checked, Recipe, number
-from pyfastep.compress.recipe_file import file_or_ready, from_tables, load_recipe, read_toml
+from pyfastep.compress.recipe_file import file_or_ready, from_tables, load_recipe
+from pyfastep.compress.toml_file import read_toml
 from pyfastep.errors import FastEPError
 
 __all__ = ["Cell", "Ordering", "Run", "Study", "load_study", "ready_studies"]

@@ -1,4 +1,4 @@
-"""A log has one line a step."""
+"""A log has a line where a step begins, and one for each tenth of it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 from pyfastep.cli.step_bar import step_bar
 
 
-def test_a_step_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     with step_bar() as show:
-        show("prune", 0.0, "layer [1] of 2")
-        show("prune", 0.5, "layer [2] of 2")
+        for layer in range(1, 41):
+            show("prune", (layer - 1) / 40, f"layer [{layer}] of 40")
         show("export", 0.0, "optimum")
     lines = [line for line in capsys.readouterr().err.splitlines() if line]
-    assert lines == ["prune: layer [1] of 2", "export: optimum"]
+    assert lines == [*(f"prune: layer [{layer}] of 40" for layer in range(1, 41, 4)), "export: optimum"]

@@ -49,8 +49,10 @@ def test_points_survive_an_interruption(tmp_path: Path) -> None:
     model = torch.nn.Linear(1, 1).train()
     drive(Meter(4, Judge()), tmp_path, 0, 4, model)
     assert model.training
-    rest = Meter(4, Judge())
+    rest = Meter(4, Judge(), "f1")
+    assert rest.newest() == ""
     drive(rest, tmp_path, 4, 8, model)
+    assert rest.newest() == "f1 2"
     assert [(row["step"], row["tokens"]) for row in rest.points] == [(0, 0), (2, 20), (4, 40), (6, 60), (8, 80)]
     assert [row["figures"]["f1"] for row in rest.points] == [1.0, 2.0, 3.0, 1.0, 2.0]
 
