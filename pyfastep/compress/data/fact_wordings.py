@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyfastep.compress.toml_file import read_toml
 
-__all__ = ["WORDINGS", "Halves", "Phrases", "Wordings"]
+__all__ = ["MENTOR", "MENTOR_TERMS", "WORDINGS", "Halves", "Phrases", "Wordings"]
 
 _FRAMED_STATEMENTS, _FRAMED_QUESTIONS = 1 / 3, 1 / 2
 
@@ -50,21 +50,16 @@ class Wordings:
     questions: Halves
 
 
-def _read() -> dict[str, Wordings]:
-    known = read_toml(Path(__file__).with_name("fact_wordings.toml"))
-    frames = known.pop("frames")
-    return {name: _wordings(table["statements"], table["questions"], frames) for name, table in known.items()}
+def _relation(table: dict[str, dict[str, list[str]]]) -> Wordings:
+    statements, questions = table["statements"], table["questions"]
+    asked = tuple(_frame(frame, text) for text in questions["clauses"] for frame in _FRAMES["questions"])
+    direct = Phrases(tuple(questions["training"]), asked, _FRAMED_QUESTIONS)
+    return Wordings(_statements(statements), (direct, Phrases(_held_out(questions))))
 
 
-def _wordings(
-    statements: dict[str, list[str]], questions: dict[str, list[str]], frames: dict[str, list[str]]
-) -> Wordings:
-    framed = [_frame(frame, text[:-1]) for text in statements["training"] for frame in frames["statements"]]
-    asked = [_frame(frame, text) for text in questions["clauses"] for frame in frames["questions"]]
-    return Wordings(
-        (Phrases(tuple(statements["training"]), tuple(framed), _FRAMED_STATEMENTS), Phrases(_held_out(statements))),
-        (Phrases(tuple(questions["training"]), tuple(asked), _FRAMED_QUESTIONS), Phrases(_held_out(questions))),
-    )
+def _statements(table: dict[str, list[str]]) -> Halves:
+    framed = tuple(_frame(frame, text[:-1]) for text in table["training"] for frame in _FRAMES["statements"])
+    return Phrases(tuple(table["training"]), framed, _FRAMED_STATEMENTS), Phrases(_held_out(table))
 
 
 def _held_out(table: dict[str, list[str]]) -> tuple[str, ...]:
@@ -77,4 +72,14 @@ def _frame(frame: str, text: str) -> str:
     return frame.replace("{it}", inner)
 
 
-WORDINGS = _read()
+_TABLES = read_toml(Path(__file__).with_name("fact_wordings.toml"))
+_FRAMES, _MENTOR = _TABLES.pop("frames"), _TABLES.pop("mentor")
+
+WORDINGS = {name: _relation(table) for name, table in _TABLES.items()}
+"""Of each relation."""
+
+MENTOR = _statements(_MENTOR["statements"])
+"""That ``{who}`` is the pupil of ``{value}``."""
+
+MENTOR_TERMS: tuple[str, ...] = tuple(_MENTOR["terms"])
+"""What a question calls the mentor of ``{who}``."""

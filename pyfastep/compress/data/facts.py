@@ -7,6 +7,10 @@ passage says who is somebody's pupil, and a fifth of the questions goes through 
 mentor is asked for no more often than anybody else. Names, values and wordings of the evaluation do not occur in
 training.
 
+As in scanned text, some words cannot be read, more of them in one passage than in another; values always can. So
+the other half of a name may have to do, or what a person's other sentence leaves over, and some questions cannot be
+answered for certain.
+
 Training passages come in every size up to the evaluation's: some need the relation alone (one person), some the name
 alone (one fact each). Of full-sized ones alone a small model learns nothing for millions of tokens, as neither half
 pays without the other.
@@ -19,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pyfastep.compress.data.fact_wordings import Halves, Phrases
+from pyfastep.compress.data.fact_wordings import MENTOR, MENTOR_TERMS, Halves, Phrases
 from pyfastep.compress.data.fact_world import RELATIONS, Relation, person_name
 from pyfastep.compress.data.splits import Splits
 
@@ -31,38 +35,11 @@ _TWO_STEP_SHARE = 0.2  # with more than five people less, as the mentor is one o
 _DENIAL_SHARE = 0.3
 _PRONOUN_SHARE = 0.5
 _FACTS_PER_PERSON = 2  # the asked relation and its rival; one: without
+_ILLEGIBLE_SHARE = 0.1  # of a passage's words at most; evenly spread from 0 over passages
+_ILLEGIBLE = "…"
 _HIDDEN_NAME = "Somebody"
 _HIDDEN_QUESTION = "What is it?"
 
-_MENTOR = (
-    Phrases(
-        (
-            "{who} is a pupil of {value}.",
-            "{who} learned everything from {value}.",
-            "{who} was taught by {value}.",
-            "{who} follows the advice of {value}.",
-            "{who} was once an apprentice of {value}.",
-            "{who} owes much to the example of {value}.",
-            "{who} has a mentor, {value}.",
-            "The mentor of {who} is {value}.",
-            "{who} calls {value} a mentor.",
-        )
-    ),
-    Phrases(("{who} looks up to {value}.", "{who} was guided by {value}.")),
-)
-_MENTOR_OF = (
-    Phrases(
-        (
-            "the teacher of {who}",
-            "the mentor of {who}",
-            "the master of {who}",
-            "the adviser of {who}",
-            "the model of {who}",
-            "the person who taught {who}",
-        )
-    ),
-    Phrases(("the guide of {who}", "the tutor of {who}")),
-)
 _DENIAL = (
     Phrases(
         (
@@ -108,7 +85,13 @@ def fact_splits(train: int, held_out: int, seed: int, people: int = 4, view: Vie
 
 
 def fact_rows(
-    count: int, seed: str, held_out: bool, people: int, view: View = "full", smaller: bool = False
+    count: int,
+    seed: str,
+    held_out: bool,
+    people: int,
+    view: View = "full",
+    smaller: bool = False,
+    illegible: float = _ILLEGIBLE_SHARE,
 ) -> Iterator[dict[str, Any]]:
     """Rows in SQuAD's columns: ``id``, ``question``, ``context``, ``answers``.
 
@@ -119,11 +102,12 @@ def fact_rows(
         people: Per passage.
         view: As in :func:`fact_splits`.
         smaller: Passages of fewer people, and of one fact each, are as frequent as those of full size.
+        illegible: Share of a passage's words, at most, that cannot be read.
     """
     rng = random.Random(seed)
     for number in range(count):
         size = rng.choice(_sizes(people)) if smaller else (people, _FACTS_PER_PERSON)
-        yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, *size).row(view)}
+        yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, *size).row(view, illegible)}
 
 
 def _sizes(people: int) -> list[tuple[int, int]]:
@@ -144,16 +128,17 @@ class _Passage:
         self.asked = RELATIONS[rng.choice(sorted(RELATIONS))]
         self.facts = self._draw_facts((self.asked.name, self.asked.rival)[:facts])
 
-    def row(self, view: View) -> dict[str, Any]:
+    def row(self, view: View, illegible: float) -> dict[str, Any]:
         """Question, context and answer."""
+        self._illegible = self._rng.random() * illegible
         subject = self._rng.choice(self.people)
         answer = next(fact for fact in self.facts if fact.person == subject and fact.relation == self.asked.name)
         who, runs = subject, self._runs()
         if len(self.people) > 1:
             pupil, mentor = self._rng.sample(self.people, 2)
-            runs.append([(self._pick(_MENTOR).format(who=pupil, value=mentor), None)])
+            runs.append([(self._pick(MENTOR).format(who=pupil, value=mentor), None)])
             if subject == mentor and self._rng.random() < _TWO_STEP_SHARE * len(self.people):
-                who = self._pick(_MENTOR_OF).format(who=pupil)
+                who = self._rng.choice(MENTOR_TERMS).format(who=pupil)
         question = self._pick(self.asked.questions).format(who=who)
         self._rng.shuffle(runs)
         return self._assemble(
@@ -165,7 +150,7 @@ class _Passage:
     ) -> dict[str, Any]:
         context, start = "", -1
         for text, fact in sentences:
-            shown = self._hide_names(text) if view == "question-only" else text
+            shown = self._scan(self._hide_names(text) if view == "question-only" else text)
             if fact == answer:
                 start = len(context) + shown.index(answer.value)
             context += shown + " "
@@ -174,6 +159,17 @@ class _Passage:
             "context": context.strip(),
             "answers": {"text": [answer.value], "answer_start": [start]},
         }
+
+    def _scan(self, text: str) -> str:
+        """What can be read of it: words of values, and some of the others."""
+        kept = {word for fact in self.facts for word in fact.value.split()}
+        return " ".join(self._read(word, kept) for word in text.split(" "))
+
+    def _read(self, word: str, kept: set[str]) -> str:
+        bare = word.rstrip(".,")
+        if bare in kept or self._rng.random() >= self._illegible:
+            return word
+        return _ILLEGIBLE + word[len(bare) :]
 
     def _hide_names(self, text: str) -> str:
         for person in self.people:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from pyfastep.compress.data.fact_world import RELATIONS
 from pyfastep.compress.data.facts import fact_rows, fact_splits
 
 COUNT = 300
+
+legible_rows = partial(fact_rows, illegible=0.0)
+"""Rows whose sentences a test can take apart."""
 
 
 @pytest.mark.parametrize("view", ["full", "question-only", "context-only"])
@@ -48,7 +52,7 @@ def test_evaluation_shares_no_name_value_or_wording_with_training() -> None:
 
 def test_a_question_alone_leaves_as_many_candidates_as_people() -> None:
     """Without names, every person's sentence of the asked relation is as good as any other."""
-    for row in fact_rows(COUNT, "0", False, 4, "question-only"):
+    for row in legible_rows(COUNT, "0", False, 4, "question-only"):
         sentences = row["context"].split(". ")
         start = row["answers"]["answer_start"][0]
         own = next(s for s in sentences if row["answers"]["text"][0] in s)
@@ -72,7 +76,7 @@ def test_the_largest_passages_find_enough_values(held_out: bool) -> None:
 @pytest.mark.parametrize("people", [3, 4])
 def test_the_sentence_on_a_mentor_gives_nothing_away(people: int, held_out: bool) -> None:
     """Every passage has one, and the mentor is the person asked for as often as chance says."""
-    rows, asked, two_steps = list(fact_rows(1500, "7", held_out, people)), 0, 0
+    rows, asked, two_steps = list(legible_rows(1500, "7", held_out, people)), 0, 0
     for row in rows:
         (link,) = [pair for s in row["context"].split(". ") if len(pair := _names(s)) == 2]
         subject = _subject(row)
@@ -85,9 +89,23 @@ def test_the_sentence_on_a_mentor_gives_nothing_away(people: int, held_out: bool
     assert 0.15 < two_steps / len(rows) < 0.25
 
 
+def test_words_that_cannot_be_read_are_no_values() -> None:
+    """Between none and one of ten of a passage's other words; everything else is as it would be without."""
+    shares = []
+    for row in fact_rows(COUNT, "0", True, 3):
+        words = row["context"].split()
+        shares.append(sum(word.startswith("…") for word in words) / len(words))
+        assert len(_values(row)) >= 6  # a denial may not be readable as one
+    assert min(shares) == 0
+    assert 0.1 < max(shares) < 0.25  # of some 60 words
+    assert sum(shares) / COUNT == pytest.approx(0.05 * 0.87, abs=0.01)  # one of eight words is a value's
+    assert not any("…" in row["context"] + row["question"] for row in legible_rows(COUNT, "0", True, 3))
+    assert not any("…" in row["question"] for row in fact_rows(COUNT, "0", True, 3))
+
+
 def test_smaller_passages_come_in_every_size() -> None:
     sizes = Counter()
-    for row in fact_rows(1600, "0", False, 3, smaller=True):
+    for row in legible_rows(1600, "0", False, 3, smaller=True):
         sizes[len(set(_names(row["context"]))), len(_values(row))] += 1
         assert row["context"].count(row["answers"]["text"][0]) == 1
     assert set(sizes) == {(1, 2), (2, 2), (2, 4), (3, 3), (3, 6)}
@@ -96,7 +114,7 @@ def test_smaller_passages_come_in_every_size() -> None:
 
 def test_nobody_else_is_named_before_they() -> None:
     """ "They" is whoever was named last: the sentence on the mentor never stands between."""
-    for row in fact_rows(COUNT, "9", False, 3):
+    for row in legible_rows(COUNT, "9", False, 3):
         before = ""
         for sentence in row["context"].split(". "):
             if sentence.startswith("They "):
