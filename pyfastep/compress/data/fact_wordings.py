@@ -54,16 +54,16 @@ def _relation(table: dict[str, dict[str, list[str]]]) -> Wordings:
     statements, questions = table["statements"], table["questions"]
     asked = tuple(_frame(frame, text) for text in questions["clauses"] for frame in _FRAMES["questions"])
     direct = Phrases(tuple(questions["training"]), asked, _FRAMED_QUESTIONS)
-    return Wordings(_statements(statements), (direct, Phrases(_held_out(questions))))
+    return Wordings(_statements(statements), (direct, _held_out(questions)))
 
 
 def _statements(table: dict[str, list[str]]) -> Halves:
     framed = tuple(_frame(frame, text[:-1]) for text in table["training"] for frame in _FRAMES["statements"])
-    return Phrases(tuple(table["training"]), framed, _FRAMED_STATEMENTS), Phrases(_held_out(table))
+    return Phrases(tuple(table["training"]), framed, _FRAMED_STATEMENTS), _held_out(table)
 
 
-def _held_out(table: dict[str, list[str]]) -> tuple[str, ...]:
-    return tuple(table["held_out"])
+def _held_out(table: dict[str, list[str]]) -> Phrases:
+    return Phrases(tuple(table["held_out"]))
 
 
 def _frame(frame: str, text: str) -> str:

@@ -5,7 +5,7 @@ alone leaves as many candidates as there are people, and the passage alone as ma
 different people are mixed; a person's later sentences may speak of "they"; some sentences deny a false value. Every
 passage says who is somebody's pupil, and a fifth of the questions goes through that ("the mentor of ..."), though the
 mentor is asked for no more often than anybody else. Names, values and wordings of the evaluation do not occur in
-training.
+training; nouns for mentors do.
 
 As in scanned text, some words cannot be read, more of them in one passage than in another; values always can. So
 the other half of a name may have to do, or what a person's other sentence leaves over, and some questions cannot be
@@ -107,7 +107,7 @@ def fact_rows(
     rng = random.Random(seed)
     for number in range(count):
         size = rng.choice(_sizes(people)) if smaller else (people, _FACTS_PER_PERSON)
-        yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, *size).row(view, illegible)}
+        yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, *size, illegible).row(view)}
 
 
 def _sizes(people: int) -> list[tuple[int, int]]:
@@ -122,15 +122,16 @@ def _facts_per_passage(people: int) -> int:
 class _Passage:
     """One passage with its question."""
 
-    def __init__(self, rng: random.Random, held_out: bool, people: int, facts: int) -> None:
+    def __init__(self, rng: random.Random, held_out: bool, people: int, facts: int, illegible: float) -> None:
         self._rng, self._held_out = rng, held_out
         self.people = self._distinct(people, lambda: person_name(rng, held_out))
         self.asked = RELATIONS[rng.choice(sorted(RELATIONS))]
         self.facts = self._draw_facts((self.asked.name, self.asked.rival)[:facts])
+        self._legible = {word for fact in self.facts for word in fact.value.split()}
+        self._illegible_share = rng.random() * illegible
 
-    def row(self, view: View, illegible: float) -> dict[str, Any]:
+    def row(self, view: View) -> dict[str, Any]:
         """Question, context and answer."""
-        self._illegible = self._rng.random() * illegible
         subject = self._rng.choice(self.people)
         answer = next(fact for fact in self.facts if fact.person == subject and fact.relation == self.asked.name)
         who, runs = subject, self._runs()
@@ -161,13 +162,12 @@ class _Passage:
         }
 
     def _scan(self, text: str) -> str:
-        """What can be read of it: words of values, and some of the others."""
-        kept = {word for fact in self.facts for word in fact.value.split()}
-        return " ".join(self._read(word, kept) for word in text.split(" "))
+        """What can be read of it: words of values, and most of the others."""
+        return " ".join(map(self._read, text.split(" ")))
 
-    def _read(self, word: str, kept: set[str]) -> str:
+    def _read(self, word: str) -> str:
         bare = word.rstrip(".,")
-        if bare in kept or self._rng.random() >= self._illegible:
+        if bare in self._legible or self._rng.random() >= self._illegible_share:
             return word
         return _ILLEGIBLE + word[len(bare) :]
 

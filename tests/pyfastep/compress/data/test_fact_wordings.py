@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pyfastep.compress.data.fact_wordings import WORDINGS, Phrases
+from pyfastep.compress.data.fact_wordings import MENTOR, MENTOR_TERMS, WORDINGS, Phrases
 
 
 @pytest.mark.parametrize("name", WORDINGS)
@@ -29,6 +29,17 @@ def test_no_wording_is_used_twice() -> None:
     halves = [half for known in WORDINGS.values() for half in (*known.statements, *known.questions)]
     texts = [text for half in halves for text in half.plain + half.framed]
     assert len(set(texts)) == len(texts) > 2000
+
+
+def test_mentors() -> None:
+    """The pupil is named first, and the evaluation's sentences are its own."""
+    training, held_out = (half.plain + half.framed for half in MENTOR)
+    assert not set(training) & set(held_out)
+    for text in training + held_out:
+        assert (text.count("{who}"), text.count("{value}"), text.count("."), text[-1]) == (1, 1, 1, ".")
+        assert text.index("{who}") < text.index("{value}")
+    assert len(set(MENTOR_TERMS)) == len(MENTOR_TERMS)
+    assert all(text.count("{who}") == 1 and text[-1] not in ".?" for text in MENTOR_TERMS)
 
 
 def test_frames_are_those_of_training_alone() -> None:
