@@ -13,7 +13,9 @@ answered for certain.
 
 Training passages come in every size up to the evaluation's: some need the relation alone (one person), some the name
 alone (one fact each). Of full-sized ones alone a small model learns nothing for millions of tokens, as neither half
-pays without the other.
+pays without the other. Half of them are a primer: few facts of unlike kinds in plain words. There "where" and "when"
+tell much, and a model that has learnt to look at the question at all goes on from there; without it seeds differ by
+more than a thousand steps in when they begin to learn.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ _TWO_STEP_SHARE = 0.2  # with more than five people less, as the mentor is one o
 _DENIAL_SHARE = 0.3
 _PRONOUN_SHARE = 0.5
 _FACTS_PER_PERSON = 2  # the asked relation and its rival; one: without
+_PRIMER_SHARE = 0.5  # of training
+_PRIMER_SIZES = ((1, 2), (1, 4), (2, 1), (2, 2), (2, 3))  # people and facts of each
+_PRIMER_WORDINGS = 4  # of each relation and its questions
 _ILLEGIBLE_SHARE = 0.1  # of a passage's words at most; evenly spread from 0 over passages
 _ILLEGIBLE = "…"
 _HIDDEN_NAME = "Somebody"
@@ -52,6 +57,23 @@ _DENIAL = (
     ),
     Phrases(("The rumour about {value} is false.", "Those who believe in {value} are wrong.")),
 )
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What a passage is made of.
+
+    Attributes:
+        people: In it.
+        facts: About each.
+        illegible: Share of the words, at most, that cannot be read.
+        primer: Facts of any kinds instead of the one asked for and its rival, and nothing but facts.
+    """
+
+    people: int
+    facts: int
+    illegible: float
+    primer: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,18 +123,21 @@ def fact_rows(
         held_out: Names, values and wordings of the evaluation.
         people: Per passage.
         view: As in :func:`fact_splits`.
-        smaller: Passages of fewer people, and of one fact each, are as frequent as those of full size.
+        smaller: Passages of fewer people, and of one fact each, are as frequent as those of full size, and half
+            of all are a primer.
         illegible: Share of a passage's words, at most, that cannot be read.
     """
     rng = random.Random(seed)
     for number in range(count):
-        size = rng.choice(_sizes(people)) if smaller else (people, _FACTS_PER_PERSON)
-        yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, *size, illegible).row(view)}
+        shape = _smaller(rng, people, illegible) if smaller else _Shape(people, _FACTS_PER_PERSON, illegible)
+        yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, shape).row(view)}
 
 
-def _sizes(people: int) -> list[tuple[int, int]]:
-    """People and facts of each, with anything to choose from."""
-    return [(p, f) for p in range(1, people + 1) for f in range(1, _FACTS_PER_PERSON + 1) if p * f > 1]
+def _smaller(rng: random.Random, people: int, illegible: float) -> _Shape:
+    if rng.random() < _PRIMER_SHARE:
+        return _Shape(*rng.choice(_PRIMER_SIZES), illegible=0.0, primer=True)
+    sizes = [(p, f) for p in range(1, people + 1) for f in range(1, _FACTS_PER_PERSON + 1) if p * f > 1]
+    return _Shape(*rng.choice(sizes), illegible)
 
 
 def _facts_per_passage(people: int) -> int:
@@ -122,20 +147,20 @@ def _facts_per_passage(people: int) -> int:
 class _Passage:
     """One passage with its question."""
 
-    def __init__(self, rng: random.Random, held_out: bool, people: int, facts: int, illegible: float) -> None:
-        self._rng, self._held_out = rng, held_out
-        self.people = self._distinct(people, lambda: person_name(rng, held_out))
+    def __init__(self, rng: random.Random, held_out: bool, shape: _Shape) -> None:
+        self._rng, self._held_out, self._primer = rng, held_out, shape.primer
+        self.people = self._distinct(shape.people, lambda: person_name(rng, held_out))
         self.asked = RELATIONS[rng.choice(sorted(RELATIONS))]
-        self.facts = self._draw_facts((self.asked.name, self.asked.rival)[:facts])
+        self.facts = self._draw_facts(self._kinds(shape.facts))
         self._legible = {word for fact in self.facts for word in fact.value.split()}
-        self._illegible_share = rng.random() * illegible
+        self._illegible_share = rng.random() * shape.illegible
 
     def row(self, view: View) -> dict[str, Any]:
         """Question, context and answer."""
         subject = self._rng.choice(self.people)
         answer = next(fact for fact in self.facts if fact.person == subject and fact.relation == self.asked.name)
         who, runs = subject, self._runs()
-        if len(self.people) > 1:
+        if len(self.people) > 1 and not self._primer:
             pupil, mentor = self._rng.sample(self.people, 2)
             runs.append([(self._pick(MENTOR).format(who=pupil, value=mentor), None)])
             if subject == mentor and self._rng.random() < _TWO_STEP_SHARE * len(self.people):
@@ -176,6 +201,12 @@ class _Passage:
             text = text.replace(person, _HIDDEN_NAME)
         return text.replace("They ", f"{_HIDDEN_NAME} ")
 
+    def _kinds(self, count: int) -> tuple[str, ...]:
+        asked = self.asked.name
+        if not self._primer:
+            return (asked, self.asked.rival)[:count]
+        return (asked, *self._rng.sample([name for name in sorted(RELATIONS) if name != asked], count - 1))
+
     def _draw_facts(self, relations: tuple[str, ...]) -> list[Fact]:
         facts = []
         taken = {word for person in self.people for word in person.split()}
@@ -204,19 +235,24 @@ class _Passage:
     def _run(self, facts: list[Fact]) -> list[tuple[str, Fact | None]]:
         sentences: list[tuple[str, Fact | None]] = []
         for fact in facts:
-            who = "They" if sentences and self._rng.random() < _PRONOUN_SHARE else fact.person
+            who = "They" if sentences and self._chance(_PRONOUN_SHARE) else fact.person
             relation = RELATIONS[fact.relation]
             sentences.append((self._statement(relation, who).format(who=who, value=fact.value), fact))
-            if self._rng.random() < _DENIAL_SHARE / len(facts):
+            if self._chance(_DENIAL_SHARE / len(facts)):
                 taken = {known.value for known in self.facts} | {word for name in self.people for word in name.split()}
                 sentences.append((self._pick(_DENIAL).format(value=self._new_value(relation, taken)), None))
         return sentences
+
+    def _chance(self, share: float) -> bool:
+        """Whether to add what makes a passage harder."""
+        return not self._primer and self._rng.random() < share
 
     def _statement(self, relation: Relation, who: str) -> str:
         return _plural(self._pick(relation.openings)) if who == "They" else self._pick(relation.statements)
 
     def _pick(self, choices: Halves) -> str:
-        return choices[self._held_out].draw(self._rng)
+        half = choices[self._held_out]
+        return self._rng.choice(half.plain[:_PRIMER_WORDINGS]) if self._primer else half.draw(self._rng)
 
     def _distinct(self, count: int, draw: Any) -> list[str]:
         found: list[str] = []

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pyfastep.compress.data import facts
 from pyfastep.compress.data.fact_words import FAMILY_NAMES, FIELDS, GIVEN_NAMES, TOWNS
 from pyfastep.compress.data.fact_world import RELATIONS
 from pyfastep.compress.data.facts import fact_rows, fact_splits
@@ -103,13 +104,34 @@ def test_words_that_cannot_be_read_are_no_values() -> None:
     assert not any("…" in row["question"] for row in fact_rows(COUNT, "0", True, 3))
 
 
-def test_smaller_passages_come_in_every_size() -> None:
-    sizes = Counter()
-    for row in legible_rows(1600, "0", False, 3, smaller=True):
-        sizes[len(set(_names(row["context"]))), len(_values(row))] += 1
-        assert row["context"].count(row["answers"]["text"][0]) == 1
+def test_smaller_passages_come_in_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "_PRIMER_SHARE", 0.0)
+    sizes = _sizes(list(legible_rows(1600, "0", False, 3, smaller=True)))
     assert set(sizes) == {(1, 2), (2, 2), (2, 4), (3, 3), (3, 6)}
     assert min(sizes.values()) > 0.8 * 1600 / 5
+
+
+def test_a_primer_is_nothing_but_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few people, facts of unlike kinds, every word in its place, few wordings."""
+    monkeypatch.setattr(facts, "_PRIMER_SHARE", 1.0)
+    rows = list(fact_rows(1600, "0", False, 3, smaller=True))
+    sizes = _sizes(rows)
+    assert set(sizes) == {(1, 2), (1, 4), (2, 2), (2, 4), (2, 6)}
+    assert min(sizes.values()) > 0.8 * 1600 / 5
+    for row in rows:
+        assert "…" not in row["context"]
+        assert not row["context"].startswith("They ")
+        assert row["context"].count(". ") + 1 == len(_values(row))
+    questions = {row["question"].replace(name, "_") for row in rows for name in _names(row["question"])}
+    assert len(questions) == 4 * len(RELATIONS)
+
+
+def test_half_of_training_is_a_primer() -> None:
+    sizes = _sizes(list(legible_rows(2000, "0", False, 3, smaller=True)))
+    assert 0.16 < (sizes[1, 4] + sizes[2, 6]) / 2000 < 0.24  # two of its five sizes, which nothing else has
+    for people, values in _sizes(list(legible_rows(COUNT, "0", True, 3))):  # a denial may not be readable as one
+        assert people == 3
+        assert values >= 6
 
 
 def test_nobody_else_is_named_before_they() -> None:
@@ -120,6 +142,11 @@ def test_nobody_else_is_named_before_they() -> None:
             if sentence.startswith("They "):
                 assert len(_names(before)) == 1, row["context"]
             before = sentence if _names(sentence) else before
+
+
+def _sizes(rows: list[dict[str, Any]]) -> Counter[tuple[int, int]]:
+    """Numbers of people and of facts."""
+    return Counter((len(set(_names(row["context"]))), len(_values(row))) for row in rows)
 
 
 def _names(text: str) -> list[str]:
