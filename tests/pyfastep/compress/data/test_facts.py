@@ -91,15 +91,15 @@ def test_the_sentence_on_a_mentor_gives_nothing_away(people: int, held_out: bool
 
 
 def test_words_that_cannot_be_read_are_no_values() -> None:
-    """Between none and one of ten of a passage's other words; everything else is as it would be without."""
+    """Between none and a quarter of a passage's other words; everything else is as it would be without."""
     shares = []
     for row in fact_rows(COUNT, "0", True, 3):
         words = row["context"].split()
         shares.append(sum(word.startswith("…") for word in words) / len(words))
         assert len(_values(row)) >= 6  # a denial may not be readable as one
     assert min(shares) == 0
-    assert 0.1 < max(shares) < 0.25  # of some 60 words
-    assert sum(shares) / COUNT == pytest.approx(0.05 * 0.87, abs=0.01)  # one of eight words is a value's
+    assert 0.2 < max(shares) < 0.45  # of some 60 words
+    assert sum(shares) / COUNT == pytest.approx(0.125 * 0.87, abs=0.015)  # one of eight words is a value's
     assert not any("…" in row["context"] + row["question"] for row in legible_rows(COUNT, "0", True, 3))
     assert not any("…" in row["question"] for row in fact_rows(COUNT, "0", True, 3))
 
