@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyfastep import _ep
@@ -48,11 +49,12 @@ def InferenceSession(  # noqa: N802 - stands in for the class of this name
         path_or_bytes: As in `onnxruntime.InferenceSession`: a file name or a serialized model.
         sess_options: As there; respected as they are. They gain FastEP itself, once, on ONNX Runtime 1.23 and 1.24 or
             if they select providers already, and where FastEP leaves nodes an entry that has their placement recorded.
+            `threads` is set in them while the session is opened, if they leave it to ONNX Runtime.
         providers: As there; FastEP comes first unless the list names it elsewhere.
         provider_options: As there.
         strict: Make it an error if FastEP does not run a `fastep` node. Otherwise a warning says how many it leaves.
         threads: Threads that run one call, `SessionOptions.intra_op_num_threads`; default: ONNX Runtime's.
-        max_tier: The highest instruction tier to use: scalar, avx2, avxvnni, avx512vnni or amx.
+        max_tier: The highest instruction tier to use: scalar, avx2, avxvnni or avx512vnni. `amx` is reserved: no limit.
         **kwargs: `disabled_optimizers` and `read_config_from_model`, as there. `enable_fallback` is accepted and
             ignored: a session that cannot use FastEP is an error, never silently another session.
 
@@ -60,7 +62,9 @@ def InferenceSession(  # noqa: N802 - stands in for the class of this name
         An ordinary `onnxruntime.InferenceSession`.
 
     Raises:
-        FastEPError: No suitable ONNX Runtime, an unknown option, or with `strict` a node that FastEP leaves.
+        FastEPError: No suitable ONNX Runtime; an option that is unknown or has a bad value; `threads` below 1, or other
+            than `sess_options` say; `provider_options` of another length than `providers`; other providers where ONNX
+            Runtime takes FastEP through `sess_options` alone; or with `strict` a node that FastEP leaves.
         Exception: What ONNX Runtime raises for a model that it cannot load.
     """
     runtime = _ep.import_onnxruntime()
@@ -70,14 +74,17 @@ def InferenceSession(  # noqa: N802 - stands in for the class of this name
             f"InferenceSession has no option {unknown[0]!r}",
             remedy=f"known are strict, threads, max_tier, {', '.join(_RUNTIME_KEYWORDS)}",
         )
+    if threads is not None and threads < 1:
+        raise FastEPError(f"threads must be at least 1, found {threads}")
     listed, options = _provider_list(providers, provider_options)
-    session_options = sess_options if sess_options is not None else _default_options(runtime, threads)
-    _add_keywords(options, session_options, strict, threads, max_tier)
+    session_options = sess_options if sess_options is not None else _default_options(runtime)
     _ep.register()
     kwargs["enable_fallback"] = 0
     nodes = fastep_nodes(path_or_bytes)
-    opener = _Opener(runtime, path_or_bytes, session_options, listed, options, kwargs)
-    return opener.open_strictly() if options["strict"] == "1" else opener.open_and_count(nodes)
+    with _threads_set(session_options, threads):
+        _add_keywords(options, session_options, strict, max_tier)
+        opener = _Opener(runtime, path_or_bytes, session_options, listed, options, kwargs)
+        return opener.open_strictly() if options["strict"] == "1" else opener.open_and_count(nodes)
 
 
 def _provider_list(
@@ -107,31 +114,35 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def _default_options(runtime: Any, threads: int | None) -> Any:
+def _default_options(runtime: Any) -> Any:
     options = runtime.SessionOptions()
     if not os.environ.get("FASTEP_LOG"):
         # With any plugin provider ONNX Runtime warns that shape nodes stay on the CPU provider, where they belong.
         options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
     # It shares scalars; after it ONNX Runtime infers shapes anew, for which it copies the largest constants twice.
     options.add_session_config_entry("optimization.disable_specified_optimizers", "ConstantSharing")
     return options
 
 
-def _add_keywords(
-    options: dict[str, str], session_options: Any, strict: bool, threads: int | None, max_tier: str | None
-) -> None:
-    if threads is not None and threads < 1:
-        raise FastEPError(f"threads must be at least 1, found {threads}")
-    own_threads = int(session_options.intra_op_num_threads)
-    if threads is not None and own_threads != threads:
+@contextlib.contextmanager
+def _threads_set(session_options: Any, threads: int | None) -> Iterator[None]:
+    """Session options with `threads` where they say none, which is 0; afterwards as they were."""
+    own = int(session_options.intra_op_num_threads)
+    if threads is not None and own not in (0, threads):
         raise FastEPError(
-            f"threads={threads} contradicts sess_options.intra_op_num_threads={own_threads}",
+            f"threads={threads} contradicts sess_options.intra_op_num_threads={own}",
             remedy="set it in sess_options alone",
         )
-    if own_threads > 0:
-        options.setdefault("threads", str(own_threads))
+    session_options.intra_op_num_threads = own if threads is None else threads
+    try:
+        yield
+    finally:
+        session_options.intra_op_num_threads = own
+
+
+def _add_keywords(options: dict[str, str], session_options: Any, strict: bool, max_tier: str | None) -> None:
+    if session_options.intra_op_num_threads > 0:
+        options.setdefault("threads", str(session_options.intra_op_num_threads))
     if max_tier is not None:
         options["max_tier"] = max_tier
     if strict:

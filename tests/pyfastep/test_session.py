@@ -153,6 +153,21 @@ def test_bad_options_are_told_with_the_good_ones(fast_model: Path, arguments: di
         pyfastep.InferenceSession(fast_model, quiet_options() if "threads" not in arguments else None, **arguments)
 
 
+@pytest.mark.parametrize("providers", [None, [(EP, {"max_tier": "scalar"}), CPU]])
+def test_threads_that_the_options_leave_open(fast_model: Path, providers: Any) -> None:
+    """0 is SessionOptions' default, and there again when the session is open."""
+    options = quiet_options()
+    for threads in (2, 3):
+        session = pyfastep.InferenceSession(fast_model, options, providers, threads=threads)
+        assert session.get_session_options().intra_op_num_threads == threads
+        assert options.intra_op_num_threads == 0
+    with pytest.raises(FastEPError, match="no option"):
+        pyfastep.InferenceSession(fast_model, options, [(EP, {"tier": "x"})], threads=2)
+    with pytest.raises(Exception, match="missing"):
+        pyfastep.InferenceSession("missing.onnx", options, threads=2)
+    assert options.intra_op_num_threads == 0
+
+
 def test_contradicting_threads_are_told(fast_model: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
