@@ -70,10 +70,12 @@ def stored_weights(model: nn.Module, names: Iterable[str], path: Path) -> dict[s
 
 
 def write_metadata(path: Path, values: Mapping[str, Any]) -> None:
-    """Stores plain values under ``fastep.compress.<key>`` in an ONNX file, in place of what is there under them."""
+    """Stores plain values under ``fastep.compress.<key>`` in an ONNX file, in place of what stands there under them.
+
+    Any other entry stays; :func:`read_metadata` gives the values back.
+    """
     model = onnx.load(str(path), load_external_data=False)
-    kept = [entry for entry in model.metadata_props if entry.key.removeprefix(METADATA) not in values]
-    pairs = {entry.key: entry.value for entry in kept}
+    pairs = {entry.key: entry.value for entry in model.metadata_props}
     pairs |= {METADATA + key: json.dumps(value, sort_keys=True) for key, value in values.items()}
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, pairs)
@@ -83,7 +85,11 @@ def write_metadata(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What :func:`write_metadata` stored."""
+    """Where a file comes from: the values, by name, that :func:`write_metadata` stored.
+
+    >>> read_metadata(Path("out/model/model.onnx"))["recipe"]["prune"]["pattern"]
+    '4x1'
+    """
     model = onnx.load(str(path), load_external_data=False)
     return {
         entry.key.removeprefix(METADATA): json.loads(entry.value)

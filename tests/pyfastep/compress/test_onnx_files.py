@@ -37,6 +37,18 @@ def test_every_linear_is_found_in_the_file(tmp_path: Path) -> None:
     assert read_metadata(path) == {"recipe": {"name": "x"}, "seed": 2}
 
 
+def test_metadata_of_others_stays(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []))
+    onnx.helper.set_model_props(model, {"seed": "theirs", "author": "somebody"})
+    onnx.save(model, str(path))
+    for seed in (1, 2):
+        write_metadata(path, {"seed": seed})
+    entries = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+    assert entries == {"seed": "theirs", "author": "somebody", "fastep.compress.seed": "2"}
+    assert read_metadata(path) == {"seed": 2}
+
+
 def test_orientation_and_doubles(tmp_path: Path) -> None:
     """A Gemm with ``transB`` keeps a square weight as it is; one weight in two places cannot be told apart."""
     own = np.arange(9, dtype=np.float32).reshape(3, 3)
