@@ -8,6 +8,8 @@ import io
 import json
 from dataclasses import dataclass
 
+from pyfastep._text import markdown_table
+
 COLUMNS = (
     "engine",
     "threads",
@@ -131,8 +133,7 @@ class BenchReport:
 
     def to_markdown(self) -> str:
         """A table for a README, with the machine and the problems below it."""
-        rows = [list(COLUMNS), ["---", *["---:"] * (len(COLUMNS) - 1)], *(m.cells() for m in self.measurements)]
-        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        table = markdown_table(COLUMNS, [measurement.cells() for measurement in self.measurements])
         notes = "".join(f"\n\n{line}" for line in (self.note, *self.problems))
         return table + notes
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from pyfastep._text import first_line
 from pyfastep.compress.tasks import Task
 from pyfastep.errors import FastEPError
 
@@ -194,5 +195,6 @@ def _load(auto: Any, name: str, what: str, **options: Any) -> Any:
             return auto.from_pretrained(folder, local_files_only=True, **options)
         return auto.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FastEPError(f"the {what} cannot be loaded: {text}", node=name, remedy="check model.path") from error
+        raise FastEPError(
+            f"the {what} cannot be loaded: {first_line(error)}", node=name, remedy="check model.path"
+        ) from error

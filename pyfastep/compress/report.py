@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pyfastep._text import markdown_table
 from pyfastep.bench.machine import describe_machine
 from pyfastep.compress.context import Context
 from pyfastep.compress.export_steps import FAST, PATTERN, PRUNED
@@ -18,7 +19,7 @@ from pyfastep.compress.onnx_files import write_metadata
 from pyfastep.compress.plots import draw_plots
 from pyfastep.compress.recipe_file import recipe_tables
 from pyfastep.compress.training_log import TrainingLog
-from pyfastep.compress.training_report import cost_lines, curve_table, extrapolate, extrapolation_line, table
+from pyfastep.compress.training_report import cost_lines, curve_table, extrapolate, extrapolation_line
 
 __all__ = ["CompressReport", "write_report"]
 
@@ -102,7 +103,7 @@ class CompressReport:
     def _quality(self) -> str:
         columns = list(dict.fromkeys(name for row in self.figures.values() for name in row))
         rows = [[form, *(f"{row[name]:.4g}" for name in columns)] for form, row in self.figures.items()]
-        return table(["form", *(name.replace("_", " ") for name in columns)], rows)
+        return markdown_table(["form", *(name.replace("_", " ") for name in columns)], rows)
 
     def _speed(self) -> str:
         rows = []
@@ -110,7 +111,7 @@ class CompressReport:
             median = "-" if row["median_ms"] is None else f"{row['median_ms']:.2f}"
             speedup = "-" if row.get("speedup") is None else f"{row['speedup']:.2f}x"
             rows.append([row["engine"], str(row["threads"]), f"{row['batch']} x {row['length']}", median, speedup])
-        return table(["engine", "threads", "batch x length", "median ms", "against dense fp32"], rows)
+        return markdown_table(["engine", "threads", "batch x length", "median ms", "against dense fp32"], rows)
 
     def _curve(self) -> str:
         settings = {
@@ -131,7 +132,7 @@ class CompressReport:
             stored = files.get(row["name"])
             share = f"{stored['pruned']:.2%}" if stored else "not in the file"
             rows.append([row["name"], "x".join(map(str, row["shape"])), f"{row['sparsity']:.2%}", share])
-        return title + "\n\n" + table(["layer", "outputs x inputs", "zeros", "zero blocks in the file"], rows)
+        return title + "\n\n" + markdown_table(["layer", "outputs x inputs", "zeros", "zero blocks in the file"], rows)
 
 
 def _file_pattern(layers: list[dict[str, Any]]) -> str:

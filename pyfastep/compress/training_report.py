@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from pyfastep._text import markdown_table
 from pyfastep.compress.learning_curve import MULTIPLES, PowerLaw, fit_power_law, locked_points
 from pyfastep.compress.recipe import Recipe
 from pyfastep.compress.training_log import Cost, TrainingLog
 
-__all__ = ["cost_lines", "curve_table", "extrapolate", "extrapolation_line", "table"]
+__all__ = ["cost_lines", "curve_table", "extrapolate", "extrapolation_line"]
 
 EXTRAPOLATED = "cosine"
 """The figure whose curve is a power law of the tokens; its best value is 1."""
@@ -36,7 +37,8 @@ def curve_table(logs: Mapping[str, TrainingLog], samples: Mapping[str, int]) -> 
                 for row in log.evaluations
             ]
             title = f"Along `{step}`, the torch model on the first {samples[step]} evaluation samples:"
-            parts.append(title + "\n\n" + table(["step", "M tokens", *(n.replace("_", " ") for n in names)], rows))
+            columns = ["step", "M tokens", *(name.replace("_", " ") for name in names)]
+            parts.append(title + "\n\n" + markdown_table(columns, rows))
     return "\n\n".join(parts)
 
 
@@ -59,9 +61,3 @@ def extrapolation_line(law: PowerLaw | None) -> str:
         f"gives {values} the {law.tokens / 1e6:.2f} M tokens seen. The learning rate falls to the end of this run, so "
         "its last points are better than those of a longer run at the same tokens: the exponent is rather too high."
     )
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In Markdown."""
-    lines = [list(columns), ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pyfastep._text import markdown_table
 from pyfastep.bench.engines import SKIP_FUSION
 from pyfastep.bench.memory import COLUMNS as MEMORY_COLUMNS
 from pyfastep.bench.memory import MemoryUse
@@ -27,7 +28,7 @@ NOTES = (
     "quantized product outputs, static with float ones, and static as FastEP gets it, each with ONNX Runtime's "
     f"{SKIP_FUSION} on or off, whichever is faster. Speed-up: that / FastEP.",
     "DistilBERT has random weights: it shows speed only. MiniLM has its real weights, but is pruned in one shot, "
-    "without the training that wins the accuracy back; that training is not part of the demo yet.",
+    "without the training that wins the accuracy back: that is `fastep compress`.",
     "Largest difference, mean magnitude and cosine: FastEP's outputs against stock ONNX Runtime's on the same "
     "quantized model, real text. The default conversion drops roundings of the quantized model, so they are not zero.",
 )
@@ -104,9 +105,9 @@ def write_results(results: Results, folder: Path) -> tuple[Path, Path]:
     json_path.write_text(json.dumps(asdict(results), indent=2) + "\n", encoding="utf-8")
     titles = {row.name: row.title for row in results.files}
     parts = [
-        _markdown_table(SPEED_COLUMNS, [_speed_cells(row, titles) for row in results.speed]),
-        _markdown_table(FILE_COLUMNS, [_file_cells(row) for row in results.files]),
-        _markdown_table(MEMORY_COLUMNS, [list(row.cells()) for row in results.memory]),
+        markdown_table(SPEED_COLUMNS, [_speed_cells(row, titles) for row in results.speed]),
+        markdown_table(FILE_COLUMNS, [_file_cells(row) for row in results.files]),
+        markdown_table(MEMORY_COLUMNS, [list(row.cells()) for row in results.memory]),
         "\n".join(_text_lines(results.text)),
         *NOTES,
         results.machine + ".",
@@ -153,8 +154,3 @@ def _print_table(console: Console, title: str, columns: Sequence[str], rows: lis
         table.add_row(*row)
     console.print()
     console.print(table)
-
-
-def _markdown_table(columns: Sequence[str], rows: list[list[str]]) -> str:
-    lines = [list(columns), ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pyfastep._text import markdown_table
 from pyfastep.compress.study.results import CellResult, StudyReport
 from pyfastep.compress.study.statistics import Estimate
-from pyfastep.compress.training_report import table
 
 __all__ = ["to_markdown"]
 
@@ -63,7 +63,7 @@ def _quality(report: StudyReport) -> str:
         for cell in report.cells
     ]
     columns = ["cell", "seeds", "zeros", figure, "loss against dense FP32", "of it by INT8"]
-    return table(columns, rows)
+    return markdown_table(columns, rows)
 
 
 def _budget(report: StudyReport) -> str:
@@ -80,7 +80,7 @@ def _budget(report: StudyReport) -> str:
     note = (
         "Medians of the final file on FastEP, against the dense FP32 model in ONNX Runtime. Budgets are means per run."
     )
-    return note + "\n\n" + table(columns, rows)
+    return note + "\n\n" + markdown_table(columns, rows)
 
 
 def _orderings(report: StudyReport) -> str:
@@ -93,7 +93,7 @@ def _orderings(report: StudyReport) -> str:
         f"Differences in {report.chief_figure.replace('_', ' ')}, paired by seed. An ordering holds, or is reversed, "
         "where the 95 % interval leaves out 0; each interval is for itself, not for all rows at once."
     )
-    return note + "\n\n" + table(["ordering", "seeds", "difference", "verdict"], rows)
+    return note + "\n\n" + markdown_table(["ordering", "seeds", "difference", "verdict"], rows)
 
 
 def _figures(report: StudyReport) -> str:
@@ -102,7 +102,7 @@ def _figures(report: StudyReport) -> str:
     rows = [
         [cell.name + _mark(cell), *(_text(cell.figures.get(name), digits) for name in names)] for cell in report.cells
     ]
-    return "Of the final file.\n\n" + table(["cell", *(name.replace("_", " ") for name in names)], rows)
+    return "Of the final file.\n\n" + markdown_table(["cell", *(name.replace("_", " ") for name in names)], rows)
 
 
 def _runs(report: StudyReport) -> str:
@@ -119,7 +119,7 @@ def _runs(report: StudyReport) -> str:
         ]
         for row in report.outcomes
     ]
-    return table(["cell", "seed", "dense", "pruned FP32", "final", "M tokens", "CPU minutes"], rows)
+    return markdown_table(["cell", "seed", "dense", "pruned FP32", "final", "M tokens", "CPU minutes"], rows)
 
 
 def _digits(report: StudyReport) -> int:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from pyfastep._text import markdown_table
 from pyfastep.demo.figures.figure import Figure, Section
 
 __all__ = ["Report", "print_section", "write_report"]
 
 COLUMNS = ("figure", "shape", "median (p10-p90)", "floor", "aim", "met", "from")
+_LEFT = (0, len(COLUMNS) - 1)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def print_section(section: Section, console: Console) -> None:
     """One table, and what must be known about it."""
     table = Table(title=section.title, title_justify="left")
     for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if index in (0, len(COLUMNS) - 1) else "right")
+        table.add_column(column, justify="left" if index in _LEFT else "right")
     for figure in section.figures:
         table.add_row(*_cells(figure))
     console.print()
@@ -51,9 +52,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
 def _markdown(report: Report) -> str:
     parts = []
     for section in report.sections:
-        lines: list[Sequence[str]] = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 2), "---")]
-        lines += [_cells(figure) for figure in section.figures]
-        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        table = markdown_table(COLUMNS, [_cells(figure) for figure in section.figures], left=_LEFT)
         parts += [f"### {section.title}", table, *section.notes]
     return "\n\n".join([*parts, f"{report.machine}.", f"    {report.command}"]) + "\n"
 
