@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyfastep._extras import how_to_install
 from pyfastep.errors import FastEPError
 
 Batch = dict[str, NDArray[Any]]
@@ -176,7 +177,7 @@ def _load_tokenizer(path: str | os.PathLike[str]) -> Callable[[str], list[int]]:
     try:
         from tokenizers import Tokenizer  # type: ignore[import-untyped]
     except ImportError as error:
-        raise FastEPError("texts need the package `tokenizers`", remedy="pip install tokenizers") from error
+        raise FastEPError("texts need the package `tokenizers`", remedy=how_to_install("quantize")) from error
     try:
         loaded = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exception

@@ -89,17 +89,17 @@ def import_onnxruntime() -> Any:
     except ImportError as error:
         raise FastEPError(
             f"ONNX Runtime cannot be imported: {error}",
-            remedy="pip install pyfastep[onnxruntime], or any onnxruntime package of version 1.23 or later",
+            remedy="pip install onnxruntime, or any other package of it, of version 1.23 or later",
         ) from error
     if not hasattr(onnxruntime, "__version__"):
         raise FastEPError(
             "the installed package `onnxruntime` is damaged (often two onnxruntime packages in one environment)",
-            remedy="uninstall all onnxruntime packages, then pip install pyfastep[onnxruntime]",
+            remedy="uninstall all onnxruntime packages, then pip install one, of version 1.23 or later",
         )
     if runtime_version(onnxruntime) < MINIMUM_ONNXRUNTIME:
         raise FastEPError(
             f"ONNX Runtime 1.23 or later is needed, {onnxruntime.__version__} is installed",
-            remedy="pip install --upgrade pyfastep[onnxruntime]",
+            remedy=f"pip install --upgrade {' '.join(runtime_distributions()) or 'onnxruntime'}",
         )
     return onnxruntime
 

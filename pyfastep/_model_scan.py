@@ -22,6 +22,7 @@ _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOM
 _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 6, 11
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT = 1, 3, 4
 _TENSOR_DIMS, _TENSOR_NAME, _TENSOR_EXTERNAL = 1, 8, 13
+_ORT_MARK = slice(4, 8)  # the place of a flatbuffer's identifier
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 _Result = TypeVar("_Result")
@@ -77,6 +78,14 @@ def metadata(model: str | os.PathLike[str] | bytes, key: str) -> str | None:
     return _scan(model, lambda data: _find_metadata(data).get(key), None)
 
 
+def is_model(model: str | os.PathLike[str] | bytes) -> bool:
+    """Whether a file is an ONNX model as far as can be told from outside its graph: whole, and with one.
+
+    So is a model in ONNX Runtime's own format (.ort).
+    """
+    return _scan(model, _has_graph, False)
+
+
 def _scan(model: str | os.PathLike[str] | bytes, find: Callable[[memoryview], _Result], default: _Result) -> _Result:
     try:
         if isinstance(model, bytes):
@@ -89,6 +98,13 @@ def _scan(model: str | os.PathLike[str] | bytes, find: Callable[[memoryview], _R
                 view.release()
     except (OSError, ValueError, IndexError):
         return default
+
+
+def _has_graph(data: memoryview) -> bool:
+    if bytes(data[_ORT_MARK]) == b"ORTM":
+        return True
+    # All fields: a file that was cut off ends within one.
+    return _MODEL_GRAPH in [part.number for part in _fields(data, 0, len(data))]
 
 
 def _find_fastep_nodes(data: memoryview) -> list[FastepNode]:

@@ -14,6 +14,9 @@ import numpy as np
 
 from pyfastep._calibration import Batch, ModelInput
 from pyfastep._ep import import_onnxruntime
+from pyfastep._extras import how_to_install
+from pyfastep._model_paths import check_model
+from pyfastep._text import first_line
 from pyfastep.errors import FastEPError
 
 METHODS = ("minmax", "percentile", "entropy")
@@ -90,8 +93,7 @@ def load_float_model(path: Path) -> Any:
         FastEPError: Not a valid float32 model with constant weights, or one that is quantized already.
     """
     onnx = _import_onnx()
-    if not path.is_file():
-        raise FastEPError("no such model file", node=str(path), remedy="check the path")
+    check_model(path)
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path))
@@ -121,7 +123,7 @@ def _unpack(model: Any, path: Path) -> Any:
         raise FastEPError(
             f"this model has fused operators, which need the package onnx-ir: {error}",
             node=str(path),
-            remedy="pip install pyfastep[convert]",
+            remedy=how_to_install("quantize"),
         ) from error
     unpacked = ir.serde.deserialize_model(model)
     unpack_model(unpacked)
@@ -348,19 +350,12 @@ def _check_weights(model: Any, prepared: Any) -> list[QuantizedWeight]:
     return weights
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, its type where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _import_onnx() -> Any:
     try:
         import onnx
         import onnx.version_converter
     except ImportError as error:
-        raise FastEPError(
-            f"quantization needs the package onnx: {error}", remedy="pip install pyfastep[convert]"
-        ) from error
+        raise FastEPError(f"quantization needs the package onnx: {error}", remedy=how_to_install("quantize")) from error
     return onnx
 
 

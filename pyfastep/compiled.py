@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pyfastep import _ep
+from pyfastep._model_paths import check_model, check_output
 from pyfastep._model_scan import ContextNode, context_nodes, fastep_nodes
 from pyfastep.errors import FastEPError
 
@@ -64,14 +65,13 @@ def compile_model(
         What was compiled.
 
     Raises:
-        FastEPError: Nothing to compile, output and source are the same file, a bad tier, or with `strict` a node that
-            FastEP does not run.
+        ModelFileError: The model is not there or is none, or the output cannot be written or is the same file.
+        FastEPError: Nothing to compile, a bad tier, or with `strict` a node that FastEP does not run.
         Exception: What ONNX Runtime raises for a model that it cannot load.
     """
-    source, target = Path(model), Path(output)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise FastEPError("the compiled model would overwrite its source", node=str(source), remedy="name another file")
-    if source.is_file() and not fastep_nodes(source):
+    source = check_model(model)
+    target = check_output(output, source)
+    if not fastep_nodes(source):
         raise FastEPError(
             "the model has no fastep nodes to compile", node=str(source), remedy="fastep convert it first"
         )

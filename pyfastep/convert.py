@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyfastep._extras import require
 from pyfastep.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -53,11 +54,13 @@ def convert(
         What was done, layer by layer.
 
     Raises:
+        FastEPError: packages of the extra `convert` are missing.
         ModelFileError: a file is missing, truncated, no model, or cannot be written.
         ConversionError: nothing can be converted, or the model is broken (NaN scales, dimensions that do not fit, an
             unusable opset), or `padding` is `skip` and attention does not allow it.
         VerificationError: the result is not what it should be.
     """
+    require("convert")
     from pyfastep.passes import model_file
     from pyfastep.passes.pipeline import convert_model
 

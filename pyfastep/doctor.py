@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pyfastep
 from pyfastep import _ep
+from pyfastep._model_paths import check_model
 from pyfastep._model_scan import FastepNode, fastep_nodes, metadata
+from pyfastep._text import last_line
 from pyfastep.compiled import CompiledPlan, read_plans
 from pyfastep.errors import FastEPError
 
@@ -129,10 +131,10 @@ def diagnose(model: str | os.PathLike[str] | None = None) -> Diagnosis:
     Problems are collected, not raised.
 
     Raises:
-        FastEPError: `model` does not exist, or ONNX Runtime cannot open it.
+        FastEPError: `model` does not exist, is no ONNX model, or ONNX Runtime cannot open it.
     """
-    if model is not None and not Path(model).is_file():
-        raise FastEPError("no such model file", node=str(model), remedy="check the path")
+    if model is not None:
+        check_model(model)
     environment = {name: os.environ[name] for name in ("FASTEP_MAX_TIER", "FASTEP_LOG") if os.environ.get(name)}
     diagnosis = Diagnosis(pyfastep.__version__, platform.python_version(), read_cpu(), environment)
     _look_at_environment(diagnosis)
@@ -257,8 +259,7 @@ def _look_at_model(path: Path, problems: list[Problem]) -> ModelDiagnosis:
         check=False,
     )
     if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or [f"the process ended with {done.returncode}"]
-        raise FastEPError(f"the model cannot be opened: {last[0]}", node=str(path))
+        raise FastEPError(f"the model cannot be opened: {last_line(done)}", node=str(path))
     plans = tuple(read_plans(path))
     if plans:  # their nodes are known from the log alone
         nodes += [FastepNode(match[2], match[3].partition("::")[2]) for match in _node_lines(done.stderr)]

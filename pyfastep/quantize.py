@@ -21,6 +21,7 @@ import numpy as np
 from pyfastep import _quantizer
 from pyfastep._calibration import Batch, count_samples, load_batches
 from pyfastep._ep import import_onnxruntime
+from pyfastep._model_paths import check_output
 from pyfastep._quantizer import METHODS, QuantizedWeight
 from pyfastep.errors import FastEPError
 
@@ -118,9 +119,9 @@ def quantize(
     settings = _quantizer.Settings(method, percentile, attention, embeddings, product_outputs, exclude, ranges or {})
     if min(max_length, batch_size, max_samples) < 1:
         raise FastEPError("max_length, batch_size and max_samples must be at least 1")
-    source, target = Path(model), Path(output)
+    source = Path(model)
     loaded = _quantizer.load_float_model(source)
-    _check_output(source, target)
+    target = check_output(output, source)
     batches = load_batches(
         data,
         _quantizer.inputs_of(loaded),
@@ -160,15 +161,6 @@ def _quantize_checked(
         unquantized=_left_float(prepared, weights),
         cosine=cosine,
     )
-
-
-def _check_output(source: Path, target: Path) -> None:
-    if not target.parent.is_dir():
-        raise FastEPError("the output's folder does not exist", node=str(target.parent), remedy="create it")
-    if target.is_dir():
-        raise FastEPError("the output is a folder, expected a file name", node=str(target))
-    if target.exists() and target.samefile(source):
-        raise FastEPError("output and source are the same file", node=str(target), remedy="write to another file")
 
 
 def _left_float(prepared: Any, weights: Sequence[QuantizedWeight]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pyfastep import _ep
+from pyfastep._model_paths import check_model
 from pyfastep.errors import FastEPError
 
 _CPU = "CPUExecutionProvider"
@@ -30,15 +31,14 @@ class Engine:
         """Open a session with exactly `threads` intra-op threads.
 
         Raises:
-            FastEPError: There is no such file, or no suitable ONNX Runtime.
+            FastEPError: There is no such file, it is no model, or there is no suitable ONNX Runtime.
             Exception: What ONNX Runtime raises.
         """
-        if not self.path.is_file():
-            raise FastEPError("no such model file", node=str(self.path), remedy="check the path")
-        return ENGINES[self.kind](self.path, _session_options(threads))
+        return ENGINES[self.kind](check_model(self.path), session_options(threads))
 
 
-def _session_options(threads: int) -> Any:
+def session_options(threads: int) -> Any:
+    """Options of a session that is measured: exactly `threads` threads, which rest between its calls, and no log."""
     options = _ep.import_onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -14,7 +14,9 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pyfastep._model_paths import check_model
 from pyfastep._model_scan import context_nodes, external_files
+from pyfastep._text import last_line
 from pyfastep.errors import FastEPError
 
 COLUMNS = ("engine", "files, MB", "load, s", "added, MB", "peak, MB", "after a run, MB")
@@ -111,11 +113,12 @@ def measure_memory(
         length: Tokens of the one sequence that it runs.
 
     Raises:
+        ModelFileError: The model is not there or is none.
         FastEPError: An unknown engine, or the model cannot be opened or run.
     """
     if engine not in ("fastep", "ort"):
         raise FastEPError(f"expected the engine fastep or ort, found {engine!r}")
-    path = Path(model)
+    path = check_model(model)
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, json.dumps(sys.path), engine, str(path), str(threads), str(length)],
         capture_output=True,
@@ -123,8 +126,7 @@ def measure_memory(
         check=False,
     )
     if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or [f"the process ended with {done.returncode}"]
-        raise FastEPError(f"its memory cannot be measured: {last[0]}", node=str(path))
+        raise FastEPError(f"its memory cannot be measured: {last_line(done)}", node=str(path))
     seconds, added, peak, after_run = json.loads(done.stdout.splitlines()[-1])
     return MemoryUse(name or f"{engine} {path.name}", engine, _files_mb(path), seconds, added, peak, after_run)
 

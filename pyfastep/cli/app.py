@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from typing import Annotated
 
@@ -11,10 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 
 import pyfastep
+from pyfastep._extras import explain
 from pyfastep.errors import FastEPError
 
 # In the order of `fastep --help`: each is a function of its name in the module of its name.
 COMMANDS = ("convert", "compile", "quantize", "compress", "study", "bench", "memory", "profile", "doctor")
+
+# ONNX Runtime's errors share no base, only their module.
+_RUNTIME_ERRORS = "onnxruntime.capi.onnxruntime_pybind11_state"
+_RUNTIME_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : (?=[A-Z_]+ : )")
 
 app = typer.Typer(
     name="fastep",
@@ -54,10 +60,25 @@ def main(arguments: list[str] | None = None) -> int:
         app(arguments)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
-    except (FastEPError, OSError) as error:
-        _complain(str(error))
+    except Exception as error:
+        message = _message(error)
+        if message is None:  # a bug
+            raise
+        _complain(message)
         return 1
     return 0
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell of an error that a user can do something about; `None` of any other."""
+    if isinstance(error, FastEPError | OSError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        explained = explain(error)
+        return str(explained) if explained is not None else None
+    if type(error).__module__ == _RUNTIME_ERRORS:
+        return _RUNTIME_PREFIX.sub("ONNX Runtime: ", str(error))
+    return None
 
 
 def _complain(message: str) -> None:

@@ -29,7 +29,8 @@ _Padding = Annotated[
     Literal["auto", "skip", "compute"],
     typer.Option(
         "--padding",
-        help="Right padding of the attention mask: left out where no output is proven to show it, always, or never.",
+        help="Right padding of the attention mask is left out: auto: where it is proven that no output shows it; "
+        "skip: always; compute: never.",
     ),
 ]
 _ExternalData = Annotated[bool, typer.Option("--external-data", help="Put the tensors into <output>.data.")]

@@ -3,13 +3,17 @@
 >>> from pyfastep.compress import compress, load_recipe
 >>> report = compress(load_recipe("minilm-qa-80-4x1"), "out")
 
-This package and :mod:`pyfastep.demo` are the only ones that import torch. Everything is loaded when it is first used.
+This package and :mod:`pyfastep.demo` are the only ones that import torch. Everything is loaded when it is first used;
+where a package that it needs is missing, that is a :class:`pyfastep.FastEPError`. Recipes and studies are read without
+torch.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from pyfastep._extras import explain
 
 if TYPE_CHECKING:
     from pyfastep.compress.export import export_onnx
@@ -56,7 +60,13 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 def __dir__() -> list[str]:

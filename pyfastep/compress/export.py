@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pyfastep._extras import how_to_install
 from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ def _run_optimum(model: PreTrainedModel, output_dir: Path, task: str, opset: int
     try:
         from optimum.exporters.onnx import onnx_export_from_model
     except ImportError as error:
-        raise FastEPError(
-            f"optimum's ONNX exporter is missing: {error}", remedy="pip install 'pyfastep[compress]'"
-        ) from error
+        raise FastEPError(f"optimum's ONNX exporter is missing: {error}", remedy=how_to_install("compress")) from error
     # With a name, optimum would ask the model hub for preprocessors.
     name_or_path = model.config._name_or_path
     model.config._name_or_path = ""

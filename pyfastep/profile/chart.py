@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pyfastep._extras import how_to_install
 from pyfastep.errors import FastEPError
 from pyfastep.profile.layers import DOWN, LINEAR, OUTPUT, PROJECTIONS, UP
 from pyfastep.profile.result import GroupProfile, ProfileReport
@@ -65,7 +66,7 @@ def _figure_class() -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise FastEPError(
-            "charts are drawn by matplotlib, which is not installed", remedy="pip install 'pyfastep[profile]'"
+            "charts are drawn by matplotlib, which is not installed", remedy=how_to_install("profile")
         ) from error
     return Figure
 

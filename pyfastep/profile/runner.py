@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from pyfastep import _ep
+from pyfastep._model_paths import check_model
+from pyfastep.bench.engines import session_options
 from pyfastep.bench.inputs import Inputs, make_inputs, vocabulary_size
 from pyfastep.bench.machine import describe_machine
 from pyfastep.errors import FastEPError
@@ -60,7 +62,7 @@ def profile(
         progress: Called with (runs done, runs in all).
 
     Raises:
-        FastEPError: Wrong arguments, no such file, or no suitable ONNX Runtime.
+        FastEPError: Wrong arguments, no such file or none that is a model, or no suitable ONNX Runtime.
         Exception: What ONNX Runtime raises for a model that it cannot load or run.
     """
     _check(model, batch=batch, length=length, threads=threads, runs=runs)
@@ -90,8 +92,7 @@ def profile(
 
 
 def _check(model: str | os.PathLike[str], **numbers: int) -> None:
-    if not Path(model).is_file():
-        raise FastEPError("no such model file", node=str(model), remedy="check the path")
+    check_model(model)
     for name, value in numbers.items():
         if value < 1:
             raise FastEPError(f"{name} must be at least 1, found {value}")
@@ -107,21 +108,12 @@ class _Pair:
         tier = {} if max_tier is None else {"max_tier": max_tier}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            options = self._options(threads)
+            options = session_options(threads)
             options.enable_profiling = True
             options.profile_file_prefix = str(folder / "ort")
             self.profiled = self._open(options, {**tier, "profile": str(self.file)})
-            self.plain = self._open(self._options(threads), tier)
+            self.plain = self._open(session_options(threads), tier)
         self.warnings = tuple(dict.fromkeys(str(warning.message) for warning in caught))
-
-    @staticmethod
-    def _options(threads: int) -> Any:
-        options = _ep.import_onnxruntime().SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        return options
 
     def _open(self, options: Any, own: dict[str, str]) -> Any:
         return InferenceSession(self.model, options, [(_ep.EP_NAME, own)])

@@ -88,7 +88,7 @@ def test_an_unsuitable_runtime_is_told(tmp_path: Path, module: str, expected: st
     (tmp_path / "onnxruntime.py").write_text(module)
     done = run_python(ASK, tmp_path)
     assert expected in done.stdout, done.stderr
-    assert "pyfastep[onnxruntime]" in done.stdout
+    assert "pip install" in done.stdout
 
 
 def test_a_library_that_does_not_load_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import pyfastep
 from pyfastep.compiled import compile_model, read_plans
-from pyfastep.errors import FastEPError
+from pyfastep.errors import FastEPError, ModelFileError
 
 from .conftest import token_ids
 
@@ -57,8 +57,10 @@ def test_refusals(fast_model: Path, float_model: Path, half_model: Path, tmp_pat
         compile_model(half_model, target)
     with pytest.raises(FastEPError, match="max_tier"):
         compile_model(fast_model, target, max_tier="sse")
-    with pytest.raises(Exception, match="missing"):
+    with pytest.raises(ModelFileError, match=r"missing\.onnx: no such model file"):
         compile_model(tmp_path / "missing.onnx", target)
+    with pytest.raises(ModelFileError, match="the output's folder does not exist"):
+        compile_model(fast_model, tmp_path / "nowhere" / "c.onnx")
     assert not list(tmp_path.iterdir())
 
 

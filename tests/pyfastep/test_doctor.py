@@ -81,7 +81,7 @@ def test_models_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(FastEPError, match="no such model file"):
         doctor.diagnose(tmp_path / "missing.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"\xff" * 99)
-    with pytest.raises(FastEPError, match=r"broken\.onnx: the model cannot be opened: .*"):
+    with pytest.raises(FastEPError, match=r"broken\.onnx: not a readable ONNX model"):
         doctor.diagnose(tmp_path / "broken.onnx")
 
 

@@ -243,7 +243,7 @@ def test_outputs_that_cannot_be_written(float_model: Path, calibration: list[Any
     for output, message in (
         (tmp_path / "nowhere" / "q.onnx", "folder does not exist"),
         (tmp_path, "is a folder"),
-        (float_model, "same file"),
+        (float_model, "overwrite its source"),
     ):
         with pytest.raises(FastEPError, match=message):
             pyfastep.quantize(float_model, output, data=calibration)

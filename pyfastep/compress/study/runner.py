@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyfastep._extras import require
 from pyfastep.compress.pipeline import compress
 from pyfastep.compress.study.plan import Run, Study
 from pyfastep.compress.workspace import digest_of
@@ -55,8 +56,10 @@ def run_study(
         progress: Called often.
 
     Raises:
-        FastEPError: The study itself cannot be run: a recipe is wrong, or no cell matches ``only``.
+        FastEPError: The study itself cannot be run: a recipe is wrong, no cell matches ``only``, or packages of the
+            extra ``compress`` are missing.
     """
+    require("compress")
     from pyfastep.compress.study.results import write_study
 
     folder, runs = Path(output), study.runs()

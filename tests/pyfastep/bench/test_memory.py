@@ -29,7 +29,9 @@ def test_files_beside_the_model_count(fast_model: Path, tmp_path: Path) -> None:
 
 
 def test_failures_are_told(tmp_path: Path, fast_model: Path) -> None:
-    with pytest.raises(FastEPError, match="cannot be measured"):
+    with pytest.raises(FastEPError, match=r"no such model file \(check the path\)"):
         measure_memory(tmp_path / "missing.onnx")
+    with pytest.raises(FastEPError, match="its memory cannot be measured: "):
+        measure_memory(fast_model, length=0)
     with pytest.raises(FastEPError, match="found 'tpu'"):
         measure_memory(fast_model, engine="tpu")

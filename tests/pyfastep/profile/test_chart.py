@@ -58,5 +58,5 @@ def test_other_extensions_are_refused(report: Callable[..., Any], tmp_path: Path
 
 def test_without_matplotlib(report: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(FastEPError, match=r"matplotlib, which is not installed.*pip install 'pyfastep\[profile\]'"):
+    with pytest.raises(FastEPError, match=r"matplotlib, which is not installed.*pip install '\.\[profile\]'"):
         save_chart(report(), tmp_path / "c.svg")
