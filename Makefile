@@ -11,7 +11,9 @@
 #   make bench      the kernel benchmark                                  BENCH=<its options>
 #   make wheel      build/wheel/pyfastep-*.whl
 #   make clean      remove what was built; make distclean also .venv
-# Needs g++ (12 or later) or clang (16 or later, CXX=clang++), make, python3 (3.10 or later) with venv.
+# Needs g++ (12 or later) or clang (16 or later, CXX=clang++), make, python3 (3.11 to 3.13 for the pinned versions; the package
+# itself runs on 3.10) with venv, and a package index. The first build takes ONNX Runtime's headers from GitHub or a Debian
+# mirror; without: ONNXRUNTIME_INCLUDE_DIR=<folder>.
 
 PYTHON ?= python3
 FUZZ_SECONDS ?= 60
