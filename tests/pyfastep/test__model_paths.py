@@ -10,9 +10,12 @@ from pyfastep._model_paths import check_model, check_output
 from pyfastep.errors import ModelFileError
 
 
-def test_a_model(float_model: Path, fast_model: Path) -> None:
+def test_a_model(float_model: Path, fast_model: Path, tmp_path: Path) -> None:
     assert check_model(str(float_model)) == float_model
     assert check_model(fast_model) == fast_model
+    own_format = tmp_path / "m.ort"
+    own_format.write_bytes(b"\x10\0\0\0ORTM" + b"\xff" * 50)
+    assert check_model(own_format) == own_format
 
 
 def test_models_that_are_none(tmp_path: Path, fast_model: Path) -> None:
