@@ -7,6 +7,8 @@ import dataclasses
 
 import onnx_ir as ir
 
+from .names import forget_names
+
 
 @dataclasses.dataclass(frozen=True)
 class Refusal:
@@ -36,6 +38,7 @@ class CountingPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Runs `rewrite` and tells truthfully whether it changed anything."""
         self.refusals = []
+        forget_names(model.graph)
         self.count = self.rewrite(model)
         return ir.passes.PassResult(model, modified=self.count > 0)
 

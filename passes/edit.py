@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from .match.constants import is_default_domain
+from .names import node_name, value_name
 
 
 def set_type(value: ir.Value, dtype: ir.DataType) -> None:
@@ -22,6 +23,7 @@ def insert(
     inputs: Sequence[ir.Value | None],
     *,
     name: str,
+    inherits: bool = False,
     like: ir.Value,
     dtype: ir.DataType | None = None,
     domain: str = "",
@@ -33,29 +35,30 @@ def insert(
         before: where.
         op_type: what.
         inputs: its inputs.
-        name: name of the node; the output is named after it.
+        name: name of the node, and of the output with an ending; names that are taken get a number.
+        inherits: whether the name is that of a node whose place is taken, and stays as it is.
         like: the output gets the shape of this value, and its type unless `dtype` says otherwise.
         dtype: element type of the output.
         domain: domain of the op.
         attributes: Python values.
     """
-    output = ir.Value(name=f"{name}_output", shape=like.shape)
+    graph = before.graph
+    assert graph is not None  # nodes of a model belong to a graph
+    output = ir.Value(name=value_name(graph, f"{name}_output"), shape=like.shape)
     dtype = dtype or like.dtype
     if dtype is not None:
         set_type(output, dtype)
     converted = ir.convenience.convert_attributes(attributes or {})
-    node = ir.Node(domain, op_type, inputs, converted, outputs=[output], name=name)
-    graph = before.graph
-    assert graph is not None  # nodes of a model belong to a graph
+    node = ir.Node(
+        domain, op_type, inputs, converted, outputs=[output], name=name if inherits else node_name(graph, name)
+    )
     graph.insert_before(before, node)
     return output
 
 
 def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
     """Adds an initializer; a name that is taken gets a number."""
-    unique, number = name, 1
-    while unique in graph.initializers:
-        unique, number = f"{name}_{number}", number + 1
+    unique = value_name(graph, name)
     tensor = ir.tensor(array, name=unique)
     value = ir.Value(name=unique, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
     graph.register_initializer(value)
@@ -64,11 +67,12 @@ def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.V
 
 def replace(old: ir.Value, new: ir.Value) -> None:
     """Lets every reader of `old` read `new`, which takes over its name and its place among the outputs of the graph."""
-    name = old.name
+    name, graph = old.name, old.graph
+    assert graph is not None  # values of a model belong to a graph
     if old.is_graph_output():
         new.shape, new.type = old.shape, old.type  # as the model declares it
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    old.name = f"{name}_replaced"
+    old.name = value_name(graph, f"{name}_replaced")
     new.name = name
 
 

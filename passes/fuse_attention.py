@@ -17,6 +17,7 @@ from .match.dims import rank_of
 from .match.heads import Operand
 from .match.key_mask import Scores, prove_key_mask
 from .match.quantizers import Scale, quantizers_of, scale_of
+from .names import value_name
 from .ops import DOMAIN, fattention, qattention
 from .ops.attention import HEAD_SIZE, NUM_HEADS, SCALE, AttentionVariant, MaskKind, OutputType
 
@@ -166,7 +167,7 @@ def _fuse(graph: ir.Graph, found: Attention, mask: _Mask) -> None:
     ends = {} if found.y_scale is None else {"y": found.y_scale}
     inputs = [*sources, *_parameters(graph, name, scales), *([mask.value] if mask.value is not None else [])]
     attributes: dict[str, Any] = {NUM_HEADS: found.q.heads, HEAD_SIZE: found.q.head_size}
-    output = ir.Value(name=f"{name}/y", shape=found.y.shape)
+    output = ir.Value(name=value_name(graph, f"{name}/y"), shape=found.y.shape)
     set_type(
         output, ir.DataType.FLOAT if found.y_scale is None else ir.DataType.from_numpy(found.y_scale.zero_point.dtype)
     )
@@ -252,7 +253,7 @@ def _fold_quantizer(graph: ir.Graph, quantized: ir.Value) -> None:
     kind = "u8" if scale.zero_point.dtype == np.uint8 else "s8"
     variant = dataclasses.replace(found[0], y_type=cast(Any, kind))
     inputs = [*linear.inputs, *quantizer.inputs[1:]]
-    result = ir.Value(name=f"{linear.name}/y", shape=y.shape)
+    result = ir.Value(name=value_name(graph, f"{linear.name}/y"), shape=y.shape)
     set_type(result, ir.DataType.from_numpy(scale.zero_point.dtype))
     folded = ir.Node(DOMAIN, variant.name, inputs, linear.attributes.values(), outputs=[result], name=linear.name)
     folded.meta.update(linear.meta)
@@ -277,7 +278,7 @@ def _unfold_quantizer(graph: ir.Graph, value: ir.Value) -> None:
     if clamps or not all(is_op(reader, "DequantizeLinear") and scale_of(reader) == scale for reader in readers):
         return
     variant = dataclasses.replace(found[0], y_type="f32")
-    result = ir.Value(name=f"{linear.name}/y", shape=y.shape)
+    result = ir.Value(name=value_name(graph, f"{linear.name}/y"), shape=y.shape)
     set_type(result, ir.DataType.FLOAT)
     inputs = linear.inputs[: len(variant.inputs)]
     unfolded = ir.Node(DOMAIN, variant.name, inputs, linear.attributes.values(), outputs=[result], name=linear.name)

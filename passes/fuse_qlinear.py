@@ -13,6 +13,7 @@ from .edit import add_initializer, opset_of, remove_dead, replace, set_type
 from .match.constants import Array, constant, is_op
 from .match.linear import Linear, match_linear, weight_input
 from .match.quantizers import Scale, quantizers_of
+from .names import value_name
 from .ops import DOMAIN
 from .ops.qlinear import MIN_OPSET, WEIGHT_SHAPE, Activation, OutputType, Variant
 
@@ -109,7 +110,7 @@ class FuseQLinearPass(CountingPass):
             variant.name,
             self._inputs(graph, linear),
             [ir.AttrInt64s(WEIGHT_SHAPE, [n, k])],
-            outputs=[_output_like(linear)],
+            outputs=[_output_like(graph, linear)],
             name=node.name,
         )
         fused.meta[LAYER] = FusedLayer(
@@ -172,9 +173,9 @@ def _bytes_in_file(value: ir.Value) -> int:
     return 0 if tensor is None else tensor.nbytes
 
 
-def _output_like(linear: Linear) -> ir.Value:
+def _output_like(graph: ir.Graph, linear: Linear) -> ir.Value:
     dtype = ir.DataType.FLOAT if linear.y_scale is None else ir.DataType.from_numpy(linear.y_scale.zero_point.dtype)
-    output = ir.Value(name=f"{linear.node.name}/y", shape=linear.y.shape)
+    output = ir.Value(name=value_name(graph, f"{linear.node.name}/y"), shape=linear.y.shape)
     set_type(output, dtype)
     return output
 

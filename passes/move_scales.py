@@ -16,6 +16,7 @@ from .edit import insert, remove_dead, replace, set_type, top_level
 from .match.constants import is_op
 from .match.linear import match_linear, weight_input
 from .match.quantizers import Scale, quantizers_of, scale_of
+from .names import node_name, value_name
 
 _ONE_INPUT = ("Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Split")
 _MOVES = (*_ONE_INPUT, "Concat")
@@ -108,15 +109,23 @@ def _rebuild(value: ir.Value, scale: Scale) -> ir.Value:
         return node.inputs[0]
     sources = [_rebuild(source, scale) for source in _data_inputs(node)]
     dtype = ir.DataType.from_numpy(scale.zero_point.dtype)
-    outputs = [ir.Value(name=f"{output.name}_quantized", shape=output.shape) for output in node.outputs]
+    graph = node.graph
+    assert graph is not None  # nodes of a model belong to a graph
+    outputs = [
+        ir.Value(name=value_name(graph, f"{output.name}_quantized"), shape=output.shape) for output in node.outputs
+    ]
     for output in outputs:
         set_type(output, dtype)
     inputs = [*sources, *node.inputs[len(sources) :]]
     moved = ir.Node(
-        node.domain, node.op_type, inputs, node.attributes.values(), outputs=outputs, name=f"{node.name}_quantized"
+        node.domain,
+        node.op_type,
+        inputs,
+        node.attributes.values(),
+        outputs=outputs,
+        name=node_name(graph, f"{node.name}_quantized"),
     )
-    assert node.graph is not None  # nodes of a model belong to a graph
-    node.graph.insert_before(node, moved)
+    graph.insert_before(node, moved)
     return moved.outputs[value.index() or 0]
 
 

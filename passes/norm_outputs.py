@@ -12,6 +12,7 @@ from .edit import add_initializer, remove_dead, replace, set_type
 from .match.constants import Array, is_op
 from .match.layer_norm import LayerNorm
 from .match.quantizers import Scale, quantizers_of, scale_of
+from .names import value_name
 from .ops import DOMAIN
 from .ops.layer_norm import EPSILON, NormOutputs
 
@@ -59,7 +60,7 @@ def put(norm: LayerNorm, op_name: str, inputs: Sequence[ir.Value], arrays: Mappi
     if folded is not None:
         constants |= {"y_scale": folded[0].scale, "y_zero_point": folded[0].zero_point}
     values = [add_initializer(graph, f"{name}/{key}", array) for key, array in constants.items()]
-    results = [ir.Value(name=f"{name}/{key}", shape=norm.y.shape) for key in outputs.outputs]
+    results = [ir.Value(name=value_name(graph, f"{name}/{key}"), shape=norm.y.shape) for key in outputs.outputs]
     for result, key in zip(results, outputs.outputs, strict=True):
         kind = "f32" if key == "y" else outputs.quantized
         set_type(result, {"f32": ir.DataType.FLOAT, "u8": ir.DataType.UINT8, "s8": ir.DataType.INT8}[kind])

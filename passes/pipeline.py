@@ -17,6 +17,7 @@ from .infer_shapes import InferShapesPass
 from .keep_sums_float import KeepSumsFloatPass
 from .merge_initializers import MergeInitializersPass
 from .move_scales import MoveScalesPass
+from .name_nodes import NameNodesPass
 from .ops import DOMAIN
 from .prove_padding import PaddingMode, ProvePaddingPass
 from .raise_opset import RaiseOpsetPass
@@ -46,6 +47,7 @@ def build_pipeline(exact: bool = False, encoder: bool = False, padding: PaddingM
     return [
         RaiseOpsetPass(),
         CheckModelPass(),
+        NameNodesPass(),
         InferShapesPass(),
         UnpackOperatorsPass(exact, attention=encoder),
         InferShapesPass(),
@@ -76,7 +78,13 @@ def unpack_model(model: ir.Model) -> int:
     """
     if model.functions:
         common.InlinePass()(model)
-    steps = [RaiseOpsetPass(), CheckModelPass(), InferShapesPass(), UnpackOperatorsPass(attention=True)]
+    steps = [
+        RaiseOpsetPass(),
+        CheckModelPass(),
+        NameNodesPass(),
+        InferShapesPass(),
+        UnpackOperatorsPass(attention=True),
+    ]
     for step in (*steps, InferShapesPass(), RemoveUnusedPass()):
         _run(step, model)
     return steps[-1].count

@@ -113,6 +113,6 @@ def _product(gemm: ir.Node, x: ir.Value, shape: ir.Shape) -> ir.Value:
         weight = insert(
             gemm, "Transpose", [weight], name=f"{name}/w", like=swapped, dtype=weight.dtype, attributes=attributes
         )
-    y = insert(gemm, "MatMul", [x, weight], name=name, like=like, dtype=ir.DataType.FLOAT)
+    y = insert(gemm, "MatMul", [x, weight], name=name, inherits=True, like=like, dtype=ir.DataType.FLOAT)
     bias = gemm.inputs[2] if len(gemm.inputs) > 2 else None
     return y if bias is None else insert(gemm, "Add", [y, bias], name=f"{name}/Add", like=like, dtype=ir.DataType.FLOAT)

@@ -62,7 +62,15 @@ class Writer:
         name = f"{self.name}/{label}" if label else self.name
         like = ir.Value(shape=shape if shape is None or isinstance(shape, ir.Shape) else ir.Shape(shape))
         return insert(
-            self._last, op_type, inputs, name=name, like=like, dtype=dtype, domain=domain, attributes=attributes
+            self._last,
+            op_type,
+            inputs,
+            name=name,
+            inherits=not label,
+            like=like,
+            dtype=dtype,
+            domain=domain,
+            attributes=attributes,
         )
 
     def constant(self, label: str, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> ir.Value:

@@ -50,6 +50,20 @@ def test_names_of_initializers_are_unique() -> None:
     assert graph.initializers["w_1"].dtype == ir.DataType.INT8
 
 
+def test_names_of_values_are_unique() -> None:
+    """Among inputs, outputs of nodes and initializers; what is replaced makes way, but not into another's name."""
+    graph = chain().graph
+    last, x = graph[1], graph.inputs[0]
+    names = [insert(last, "Neg", [x], name="neg", like=x).name for _ in range(3)]
+    assert names == ["neg_output", "neg_output_1", "neg_output_2"]
+    assert [node.name for node in graph] == ["a/Neg", "neg", "neg_1", "neg_2", "y/Abs"]
+    assert [add_initializer(graph, name, np.zeros(1)).name for name in ("x", "a")] == ["x_1", "a_1"]
+    add_initializer(graph, "y_replaced", np.zeros(1))
+    old, new = last.outputs[0], insert(last, "Sqrt", [x], name="a_1", like=x)
+    replace(old, new)
+    assert (new.name, old.name) == ("y", "y_replaced_1")
+
+
 def test_a_type_needs_a_shape() -> None:
     value = ir.Value(name="v")
     set_type(value, ir.DataType.UINT8)

@@ -77,12 +77,19 @@ def in_front_joined() -> onnx.ModelProto:
     return finish(start(join), "product", [6, 12])
 
 
+def in_front_of_two() -> onnx.ModelProto:
+    b = start(lambda b, x: b.node("Transpose", [x], "turned", perm=[1, 0]), (20, 3))
+    b.node("MatMul", ["turned", "w_float"], "product2")
+    return finish(b, b.node("Concat", ["product", "product2"], "joined", axis=0), [6, 12])
+
+
 MODELS = {
     "behind_reshape_and_transpose": (behind_reshape_and_transpose, 2),
     "behind_split": (behind_split, 1),
     "behind_concat": (behind_concat, 1),
     "in_front": (in_front, 1),
     "in_front_joined": (in_front_joined, 1),
+    "in_front_of_two": (in_front_of_two, 3),
 }
 
 

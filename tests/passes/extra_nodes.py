@@ -1,0 +1,50 @@
+"""Nodes and values beside what a model computes, with names that a test chooses, in the graph or in subgraphs of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+RESULT = "extra_result"
+
+
+def with_nodes(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """The model with one more output, a scalar, and on the way to it nodes and values of these names."""
+    constant = "extra_constant"
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1), constant))
+    model.graph.node.extend(_chain([constant, *names, RESULT]))
+    return _with_result(model)
+
+
+def with_subgraph(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """The same in branches of If inside If, behind all other nodes: what these declare must not be declared again."""
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "extra_condition"))
+    half = len(names) // 2
+    outer = _branch("outer_then", names[:half])
+    outer.node.insert(0, _conditional("inner_result", _branch("inner_then", names[half:]), _branch("inner_else", [])))
+    model.graph.node.append(_conditional(RESULT, outer, _branch("outer_else", [])))
+    return _with_result(model)
+
+
+def _with_result(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.graph.output.append(helper.make_tensor_value_info(RESULT, TensorProto.FLOAT, []))
+    return model
+
+
+def _conditional(result: str, then_branch: onnx.GraphProto, else_branch: onnx.GraphProto) -> onnx.NodeProto:
+    branches = {"then_branch": then_branch, "else_branch": else_branch}
+    return helper.make_node("If", ["extra_condition"], [result], name=result, **branches)
+
+
+def _branch(name: str, names: Sequence[str]) -> onnx.GraphProto:
+    values = [f"{name}_constant", *names, f"{name}_result"]
+    result = helper.make_tensor_value_info(values[-1], TensorProto.FLOAT, [])
+    return helper.make_graph(_chain(values), name, [], [result], [numpy_helper.from_array(np.float32(1), values[0])])
+
+
+def _chain(values: Sequence[str]) -> list[onnx.NodeProto]:
+    return [helper.make_node("Neg", [x], [y], name=y) for x, y in itertools.pairwise(values)]
