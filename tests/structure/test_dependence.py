@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 # What passes/ may import beside the standard library and itself.
-PASSES_MAY_IMPORT = {"numpy", "onnx", "onnx_ir", "onnxscript"}
-# onnxscript's rewriter stays behind one file, so that it can be replaced.
-ONNXSCRIPT_FILES = 1
+PASSES_MAY_IMPORT = {"numpy", "onnx", "onnx_ir"}
 # Heavy libraries, and the only folders of pyfastep that may import them.
 TRAINING = {"torch", "transformers", "optimum", "accelerate", "datasets", "sentence_transformers"}
 MAY_TRAIN = {"compress", "demo"}
@@ -81,15 +79,6 @@ def test_passes_need_no_runtime(repository: Path, sources: list[Path]) -> None:
     assert not wrong, (
         f"passes/ may import {sorted(PASSES_MAY_IMPORT)} and itself, the rest belongs in pyfastep/: {wrong}"
     )
-
-
-def test_onnxscript_stays_behind_one_file(repository: Path, sources: list[Path]) -> None:
-    files = {
-        str(path)
-        for path in python_files(sources, "passes")
-        if any(name.split(".")[0] == "onnxscript" for _, name in imports(repository, path))
-    }
-    assert len(files) <= ONNXSCRIPT_FILES, f"only one file may import onnxscript, the others import that file: {files}"
 
 
 def test_training_libraries_stay_in_their_folders(repository: Path, sources: list[Path]) -> None:
