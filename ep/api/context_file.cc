@@ -8,12 +8,12 @@
 #include <cstring>
 #include <utility>
 
+#include "api/draft_path.h"
 #include "core/error.h"
 
 namespace fastep {
 
-ContextFile::ContextFile(std::string path)
-    : path_(std::move(path)), draft_(path_ + ".draft-" + std::to_string(getpid())) {}
+ContextFile::ContextFile(std::string path) : path_(std::move(path)), draft_(DraftPath(path_)) {}
 
 ContextFile::~ContextFile() {
   if (descriptor_ < 0) return;

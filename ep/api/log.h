@@ -1,7 +1,7 @@
 // Messages of the library.
 //
 // FASTEP_LOG=error|warning|info|debug prints them to standard error, from that level up:
-//   error     bad options; in strict mode, why a node is refused
+//   error     bad options; a profile that can no longer be written
 //   warning   a fastep node is left to ONNX Runtime, with the reason
 //   info      per graph: how many fastep nodes are taken, and the tier
 //   debug     per node: which kernel, how dense, how many bytes

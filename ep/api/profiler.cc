@@ -1,13 +1,12 @@
 #include "api/profiler.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 
+#include "api/draft_path.h"
 #include "api/log.h"
 #include "core/error.h"
 #include "core/machine.h"
@@ -30,32 +29,28 @@ int64_t WeightBytes(const SessionProfile& profile) {
 
 // Readers see the old file or the new one, never a part.
 void WriteFile(const std::string& path, const std::string& text) {
-  const std::string part = path + "." + std::to_string(getpid()) + ".part";
-  std::FILE* file = std::fopen(part.c_str(), "wb");
+  const std::string draft = DraftPath(path);
+  std::FILE* file = std::fopen(draft.c_str(), "wb");
   bool good = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
   if (file != nullptr) good = std::fclose(file) == 0 && good;
-  if (good && std::rename(part.c_str(), path.c_str()) == 0) return;
+  if (good && std::rename(draft.c_str(), path.c_str()) == 0) return;
   const std::string reason = std::strerror(errno);
-  if (file != nullptr) std::remove(part.c_str());
+  if (file != nullptr) std::remove(draft.c_str());
   throw Error("the profile could not be written to '" + path + "': " + reason +
               "; set the option profile to a file in a folder that exists and can be written");
 }
 
 }  // namespace
 
-Profiler::Profiler(const ProfilerOptions& options) : path_(options.path) {
+Profiler::Profiler(const ProfilerOptions& options) : path_(options.path), logger_(options.logger) {
   profile_.tier = options.tier;
   profile_.threads = options.threads;
-  Write();
+  WriteFile(path_, ToJson(profile_));
 }
 
 Profiler::~Profiler() {
   profile_.complete = true;
-  try {
-    Write();
-  } catch (const std::exception& error) {
-    Log(nullptr, LogLevel::kError, error.what());  // the session's logger may be gone
-  }
+  Write(nullptr);  // the session's logger may be gone
 }
 
 size_t Profiler::AddSubgraph(const std::string& name, const Plan& plan) {
@@ -69,7 +64,7 @@ void Profiler::Add(size_t subgraph, const RunRecord& record, int64_t nanoseconds
   profile_.subgraphs[subgraph].totals.Add(record, nanoseconds);
   if (runs_ % kRunsPerPeak == 0) MeasureMachine();
   ++runs_;
-  if ((runs_ & (runs_ - 1)) == 0) Write();
+  if ((runs_ & (runs_ - 1)) == 0) Write(logger_);
 }
 
 void Profiler::MeasureMachine() {
@@ -79,6 +74,13 @@ void Profiler::MeasureMachine() {
       MeasureReadRate(static_cast<size_t>(std::max(kLeastReadBytes, WeightBytes(profile_))));
 }
 
-void Profiler::Write() const { WriteFile(path_, ToJson(profile_)); }
+// What a Run computed is right, whether or not somebody may read how long it took.
+void Profiler::Write(const OrtLogger* logger) const {
+  try {
+    WriteFile(path_, ToJson(profile_));
+  } catch (const std::exception& error) {
+    Log(logger, LogLevel::kError, error.what());
+  }
+}
 
 }  // namespace fastep

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "api/ort_api.h"
 #include "api/profile_json.h"
 #include "ops/op.h"
 
@@ -14,6 +15,7 @@ struct ProfilerOptions {
   std::string path;
   Tier tier = Tier::kScalar;
   size_t threads = 0;
+  const OrtLogger* logger = nullptr;  // of the session
 };
 
 class Profiler {
@@ -29,14 +31,15 @@ class Profiler {
   size_t AddSubgraph(const std::string& name, const Plan& plan);
 
   // One Run of a subgraph. Safe from any number of threads at once. After 1, 2, 4, 8, ... Runs the file is written:
-  // whatever becomes of the session, it holds at least half of them.
+  // whatever becomes of the session, it holds at least half of them. A file that cannot be written is only logged.
   void Add(size_t subgraph, const RunRecord& record, int64_t nanoseconds);
 
  private:
   void MeasureMachine();
-  void Write() const;  // throws Error
+  void Write(const OrtLogger* logger) const;
 
   std::string path_;
+  const OrtLogger* logger_;
   std::mutex mutex_;
   SessionProfile profile_;
   int64_t runs_ = 0;

@@ -138,7 +138,7 @@ Provider::Provider(const ConfigEntries& entries, const OrtLogger* logger)
     tier_ = ChooseTier(options_.max_tier);
     compatibility_ = CompatibilityInfo(tier_);
     if (!options_.profile.empty()) {
-      profiler_ = std::make_shared<Profiler>(ProfilerOptions{options_.profile, tier_, options_.threads});
+      profiler_ = std::make_shared<Profiler>(ProfilerOptions{options_.profile, tier_, options_.threads, logger_});
     }
   } catch (const Error& error) {
     bad_options_ = error.what();

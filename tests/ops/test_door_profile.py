@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,60 @@ def test_a_path_that_cannot_be_written(fastep_library: Path, tmp_path: Path) -> 
             doors.open_session(fastep_library, doors.chain_model([case]), options={"profile": str(path)})
         assert "set the option profile to a file" in str(info.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_can_no_longer_be_written(
+    fastep_library: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results are worth more than how long they took."""
+    monkeypatch.setenv("FASTEP_LOG", "error")
+    case = doors.make_case("QLinear_u8", 16, 16)
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    options = {"profile": str(folder / "p.json")}
+    session = doors.open_session(fastep_library, doors.chain_model([case]), options=options)
+    shutil.rmtree(folder)
+    capfd.readouterr()
+    for runs in range(1, 6):
+        assert np.array_equal(doors.run(session, case.x(1, 3)), case.expected(case.x(1, 3)))
+        told = capfd.readouterr().err.count("[fastep] error: the profile could not be written to")
+        assert told == (runs in (1, 2, 4)), "whenever the file is due"
+    folder.mkdir()
+    del session
+    gc.collect()
+    assert only(only(read(folder / "p.json")["subgraphs"])["shapes"])["runs"] == 5
+
+
+def test_sessions_that_write_one_file_write_it_whole(
+    fastep_library: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes last is read; what the others are writing meanwhile is not in its way."""
+    monkeypatch.setenv("FASTEP_LOG", "error")
+    graph = EncoderGraph()
+    x = graph.add_input("x", np.float32, "B", "S", 16)
+    outputs = [y for _ in range(150) for y in graph.skip_norm(x, x, 16, "f32")]  # a subgraph each: a long file
+    path, feeds = tmp_path / "p.json", {"x": np.ones((1, 1, 16), np.float32)}
+    sessions = [
+        doors.open_session(fastep_library, graph.model(outputs), options={"profile": str(path)}) for _ in range(4)
+    ]
+    failed: list[Exception] = []
+
+    def work(session: Any) -> None:
+        try:
+            for _ in range(7):  # 1050 Runs of subgraphs: the file is due 11 times
+                session.run(None, feeds)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(session,)) for session in sessions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert "error" not in capfd.readouterr().err
+    assert len(read(path)["subgraphs"]) == len(outputs)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_names_are_escaped(fastep_library: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +220,22 @@ def test_plans_for_a_better_tier_are_refused(fastep_library: Path, tmp_path: Pat
     path = written(fastep_library, tmp_path)
     with pytest.raises(Exception, match=rf"tier scalar or a lower one.*found one for tier {best}.*fastep compile"):
         compiled.open_file(fastep_library, path, {"max_tier": "scalar"})
+
+
+def test_sessions_that_write_the_same_plans_at_once(fastep_library: Path, tmp_path: Path) -> None:
+    """Who comes last is read, whole: two models of one stem share the file of plans."""
+    graph = EncoderGraph()
+    x = float_input(graph)
+    outputs = [y for _ in range(100) for y in graph.skip_norm(x, x, 16, "f32")]  # a plan each
+    source = compiled.save(graph.model(outputs), tmp_path)
+    results = [tmp_path / f"ctx.{i}" for i in range(2)]
+    with ThreadPoolExecutor(len(results)) as pool:
+        list(pool.map(lambda result: compiled.compile_model(fastep_library, source, result), results))
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "ctx.0", "ctx.1", "ctx_fastep.bin"}
+    assert len(compiled.blobs((tmp_path / "ctx_fastep.bin").read_bytes())) == len(outputs)
+    feeds = float_feeds()
+    for result in results:
+        assert_same(compiled.open_file(fastep_library, result).run(None, feeds), graph.expected(outputs, feeds))
 
 
 def test_what_cannot_be_written_leaves_nothing(fastep_library: Path, tmp_path: Path) -> None:
