@@ -33,9 +33,7 @@ InputInfo GraphNode::Input(size_t index) const {
   InputInfo info;
   const Ort::ConstValueInfo& input = inputs_.at(index);
   if (!input) return info;  // an absent optional input
-  const OrtTypeInfo* type_info = nullptr;
-  Ort::ThrowOnError(Api().GetValueInfoTypeInfo(input, &type_info));
-  auto [type, shape] = ReadTypeInfo(type_info);
+  auto [type, shape] = ReadTypeInfo(input);
   return {true, input.GetName(), type, std::move(shape), input.IsConstantInitializer()};
 }
 

@@ -10,6 +10,7 @@
 #include "api/partition.h"
 #include "api/plan_runner.h"
 #include "api/status.h"
+#include "api/tensor_view.h"
 #include "ops/input_rules.h"
 #include "ops/plan_cache.h"
 #include "ops/registry.h"
@@ -52,10 +53,28 @@ void CheckRuntimeInputsVary(const NodeView& node, const Op& op) {
               "'; fold the node into a constant");
 }
 
-void CheckNode(const GraphNode& node) {
-  const Op& op = RequireOp(node, node.version());
-  op.Check(node);
-  CheckRuntimeInputsVary(node, op);
+// ONNX Runtime allocates what outputs are declared to be, whatever is written there.
+void CheckOutputs(const std::string& where, const std::vector<DataType>& written, Ort::ConstNode node,
+                  const std::string& remedy) {
+  const std::vector<Ort::ConstValueInfo> declared = node.GetOutputs();
+  if (declared.size() > written.size()) {
+    throw Error(where + ": expected " + std::to_string(written.size()) + " outputs, found " +
+                std::to_string(declared.size()) + "; " + remedy);
+  }
+  for (size_t i = 0; i < declared.size(); ++i) {
+    if (!declared[i]) continue;
+    const DataType found = ReadTypeInfo(declared[i]).type;
+    if (found == written[i]) continue;
+    throw Error(where + ": output " + std::to_string(i) + " '" + declared[i].GetName() + "': expected " +
+                DataTypeName(written[i]) + ", found " + DataTypeName(found) + "; " + remedy);
+  }
+}
+
+void CheckNode(const GraphNode& view, Ort::ConstNode node) {
+  const Op& op = RequireOp(view, view.version());
+  op.Check(view);
+  CheckRuntimeInputsVary(view, op);
+  CheckOutputs(view.Where(), op.outputs(), node, "convert the model again with this version of FastEP");
 }
 
 std::vector<std::string> Names(const std::vector<Ort::ConstValueInfo>& values) {
@@ -213,7 +232,7 @@ std::string Provider::Refusal(Ort::ConstNode node) const {
   const std::string owner = node.GetEpName();
   if (!owner.empty() && owner != kEpName) return view.Where() + ": already taken by " + owner;
   try {
-    CheckNode(view);
+    CheckNode(view, node);
     return "";
   } catch (const Error& error) {
     return error.what();
@@ -295,6 +314,7 @@ OrtNodeComputeInfo* Provider::LoadGroup(Ort::ConstGraph graph, Ort::ConstNode no
   std::vector<size_t> outputs;
   for (const std::string& name : Names(fused.GetOutputs())) outputs.push_back(IndexOf(Names(node.GetOutputs()), name));
   const LoadedPlan loaded = LoadPlan(content.source, content.partition, outputs, PlanOptions());
+  CheckOutputs(content.source.where, loaded.plan.plan->OutputTypes(), fused, "compile the model again: fastep compile");
   std::vector<InputSource> sources;
   for (const std::string& name : loaded.plan.inputs) {
     const size_t position = IndexOf(loaded.record.inputs, name);

@@ -36,4 +36,10 @@ TypeAndShape ReadTypeInfo(const OrtTypeInfo* info) {
   return tensor == nullptr ? TypeAndShape{} : ReadTensorInfo(tensor);
 }
 
+TypeAndShape ReadTypeInfo(Ort::ConstValueInfo value) {
+  const OrtTypeInfo* info = nullptr;
+  Ort::ThrowOnError(Api().GetValueInfoTypeInfo(value, &info));
+  return ReadTypeInfo(info);
+}
+
 }  // namespace fastep

@@ -14,5 +14,6 @@ struct TypeAndShape {
 };
 // Not a tensor, or nothing known: undefined and empty.
 TypeAndShape ReadTypeInfo(const OrtTypeInfo* info);
+TypeAndShape ReadTypeInfo(Ort::ConstValueInfo value);
 
 }  // namespace fastep

@@ -85,7 +85,9 @@ FASTEP_CAPI int fastep_plan_activation(PlanBuilder* builder, const char* name, i
 }
 FASTEP_CAPI int fastep_plan_ids(PlanBuilder* builder, const char* name) { return builder->Ids(name); }
 FASTEP_CAPI int fastep_plan_mask(PlanBuilder* builder, const char* name) { return builder->Mask(name); }
-FASTEP_CAPI int fastep_plan_bias(PlanBuilder* builder, const char* name) { return builder->Bias(name); }
+FASTEP_CAPI int fastep_plan_bias(PlanBuilder* builder, const char* name, int64_t heads) {
+  return builder->Bias(name, heads);
+}
 FASTEP_CAPI void fastep_plan_output(PlanBuilder* builder, int value) { builder->Output(value); }
 FASTEP_CAPI void fastep_plan_skip_padding(PlanBuilder* builder, int mask) { builder->SkipPadding(mask); }
 

@@ -103,7 +103,7 @@ class AttentionOp final : public Op {
     const ValueId v = builder.Value(node, kV, features);
     if (variant_.hiding == Hiding::kMask) spec.mask = builder.Mask(node, variant_.Mask());
     spec.skip_padding = node.Int("skip_padding").value_or(0) != 0;
-    if (variant_.hiding == Hiding::kBias) spec.bias = builder.Bias(node, variant_.Mask());
+    if (variant_.hiding == Hiding::kBias) spec.bias = builder.Bias(node, variant_.Mask(), spec.num_heads);
     PlanBuilder& plan = builder.plan();
     builder.Define(node, 0, variant_.IsFloat() ? plan.FAttention(q, k, v, spec) : plan.QAttention(q, k, v, spec));
   }

@@ -15,17 +15,28 @@ ValueId GraphBuilder::Value(const NodeView& node, size_t index, int64_t features
   return values_[info.name] = plan_.Activation(info.name, type, features);
 }
 
-InputId GraphBuilder::Tensor(const NodeView& node, size_t index, AddInput add) {
-  const std::string name = node.Input(index).name;
-  const auto found = tensors_.find(name);
+InputId GraphBuilder::Tensor(const Role& role, const std::function<InputId(const std::string& name)>& add) {
+  const auto found = tensors_.find(role);
   if (found != tensors_.end()) return found->second;
+  const std::string& name = std::get<std::string>(role);
   inputs_.push_back(name);
-  return tensors_[name] = (plan_.*add)(name);
+  return tensors_[role] = add(name);
 }
 
-InputId GraphBuilder::Ids(const NodeView& node, size_t index) { return Tensor(node, index, &PlanBuilder::Ids); }
-InputId GraphBuilder::Bias(const NodeView& node, size_t index) { return Tensor(node, index, &PlanBuilder::Bias); }
-InputId GraphBuilder::Mask(const NodeView& node, size_t index) { return Tensor(node, index, &PlanBuilder::Mask); }
+InputId GraphBuilder::Ids(const NodeView& node, size_t index) {
+  const Role role{node.Input(index).name, PlanInput::Kind::kIds, 0};
+  return Tensor(role, [&](const std::string& name) { return plan_.Ids(name); });
+}
+
+InputId GraphBuilder::Mask(const NodeView& node, size_t index) {
+  const Role role{node.Input(index).name, PlanInput::Kind::kMask, 0};
+  return Tensor(role, [&](const std::string& name) { return plan_.Mask(name); });
+}
+
+InputId GraphBuilder::Bias(const NodeView& node, size_t index, int64_t heads) {
+  const Role role{node.Input(index).name, PlanInput::Kind::kBias, heads};
+  return Tensor(role, [&](const std::string& name) { return plan_.Bias(name, heads); });
+}
 
 void GraphBuilder::Define(const NodeView& node, size_t index, ValueId value) {
   values_[node.OutputName(index)] = value;

@@ -1,8 +1,10 @@
 // Puts the nodes of a graph into a PlanBuilder, value by name.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/plan/plan_builder.h"
@@ -16,7 +18,7 @@ class GraphBuilder {
   ValueId Value(const NodeView& node, size_t index, int64_t features);
   InputId Ids(const NodeView& node, size_t index);
   InputId Mask(const NodeView& node, size_t index);
-  InputId Bias(const NodeView& node, size_t index);
+  InputId Bias(const NodeView& node, size_t index, int64_t heads);
 
   // Output `index` of the node.
   void Define(const NodeView& node, size_t index, ValueId value);
@@ -24,16 +26,17 @@ class GraphBuilder {
   void Output(const std::string& name);
 
   PlanBuilder& plan() { return plan_; }
-  // Names of the tensors that every Run is given, in order.
+  // Names of the tensors that every Run is given, in order; more than once where a tensor has several roles.
   const std::vector<std::string>& inputs() const { return inputs_; }
 
  private:
-  using AddInput = InputId (PlanBuilder::*)(const std::string& name);
-  InputId Tensor(const NodeView& node, size_t index, AddInput add);
+  // A tensor has rules of its own in every role: it is an input of the plan for each.
+  using Role = std::tuple<std::string, PlanInput::Kind, int64_t>;  // name, kind, heads of a bias
+  InputId Tensor(const Role& role, const std::function<InputId(const std::string& name)>& add);
 
   PlanBuilder plan_;
   std::map<std::string, ValueId> values_;
-  std::map<std::string, InputId> tensors_;
+  std::map<Role, InputId> tensors_;
   std::vector<std::string> inputs_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "ops/graph_builder.h"
+#include "ops/quantization.h"
 #include "ops/registry.h"
 
 namespace fastep {
@@ -22,8 +23,10 @@ TensorType TypeOf(DataType type) {
       return TensorType::kI64;
     case DataType::kBool:
       return TensorType::kBool;
-    default:
+    case DataType::kFloat:
       return TensorType::kF32;
+    default:
+      return TensorType::kOther;
   }
 }
 
@@ -35,6 +38,12 @@ class CompiledPlan final : public Plan {
 
   std::vector<Shape> OutputShapes(const std::vector<TensorView>& inputs) const override {
     return Named([&] { return plan_->OutputShapes(Tensors(inputs)); });
+  }
+
+  std::vector<DataType> OutputTypes() const override {
+    std::vector<DataType> types;
+    for (const ElementType type : plan_->OutputTypes()) types.push_back(DataTypeOf(type));
+    return types;
   }
 
   void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel, Arena& arena,

@@ -44,10 +44,11 @@ class ShapeContext {
 class Plan {
  public:
   virtual ~Plan() = default;
-  // `inputs`: the runtime inputs in order. Throws Error if their shapes do not fit the node.
+  // `inputs`: the runtime inputs in order. Throws Error if their types or shapes do not fit the node.
   virtual std::vector<Shape> OutputShapes(const std::vector<TensorView>& inputs) const = 0;
-  // `outputs`: memory for each output, row-major. `arena` is used by this call alone while it runs. `record`, with an
-  // entry per step, is told what each took; null: nobody wants to know.
+  virtual std::vector<DataType> OutputTypes() const = 0;
+  // `outputs`: memory for each output, of its type, row-major. `arena` is used by this call alone while it runs.
+  // `record`, with an entry per step, is told what each took; null: nobody wants to know.
   virtual void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel,
                    Arena& arena, RunRecord* record) const = 0;
   virtual std::vector<StepLabel> Steps() const = 0;

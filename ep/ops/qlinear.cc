@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "ops/graph_builder.h"
 #include "ops/input_rules.h"
+#include "ops/quantization.h"
 
 namespace fastep {
 namespace {
@@ -29,10 +30,6 @@ struct Layout {
         y_zero_point(w_scale + 4) {}
   size_t w_scale, w_zero_point, bias, y_scale, y_zero_point;  // the last two: only with a quantized y
 };
-
-DataType TypeOf(ElementType type) {
-  return type == ElementType::kU8 ? DataType::kUint8 : type == ElementType::kS8 ? DataType::kInt8 : DataType::kFloat;
-}
 
 struct WeightShape {
   int64_t n, k;
@@ -58,10 +55,18 @@ int32_t ReadZeroPoint(const TensorView& tensor) {
 
 class QLinearPlan final : public Plan {
  public:
-  QLinearPlan(const NodeView& node, std::shared_ptr<const Linear> linear)
-      : where_(node.Where()), name_(node.name()), linear_(std::move(linear)) {}
+  QLinearPlan(const NodeView& node, DataType y_type, std::shared_ptr<const Linear> linear)
+      : where_(node.Where()),
+        name_(node.name()),
+        x_type_(node.Input(kX).type),
+        y_type_(y_type),
+        linear_(std::move(linear)) {}
 
   std::vector<Shape> OutputShapes(const std::vector<TensorView>& inputs) const override {
+    if (inputs[0].type != x_type_) {
+      throw Error(where_ + ": input 0 'x': expected " + DataTypeName(x_type_) + ", found " +
+                  DataTypeName(inputs[0].type) + "; give it the type that the plan was built for");
+    }
     Shape shape = inputs[0].shape;
     if (shape.empty() || shape.back() != linear_->k()) {
       throw Error(where_ + ": input 0 'x': expected shape [..., " + std::to_string(linear_->k()) + "], found " +
@@ -70,6 +75,8 @@ class QLinearPlan final : public Plan {
     shape.back() = linear_->n();
     return {shape};
   }
+
+  std::vector<DataType> OutputTypes() const override { return {y_type_}; }
 
   void Run(const std::vector<TensorView>& inputs, const std::vector<void*>& outputs, Parallel& parallel, Arena& arena,
            RunRecord* record) const override {
@@ -92,6 +99,7 @@ class QLinearPlan final : public Plan {
 
  private:
   std::string where_, name_;
+  DataType x_type_, y_type_;
   std::shared_ptr<const Linear> linear_;
 };
 
@@ -102,7 +110,7 @@ class QLinearOp final : public Op {
         layout_(variant),
         name_(variant.Name()),
         inputs_(variant.Inputs()),
-        outputs_{TypeOf(variant.y_type)} {}
+        outputs_{DataTypeOf(variant.y_type)} {}
 
   const std::string& name() const override { return name_; }
   const std::vector<InputDef>& inputs() const override { return inputs_; }
@@ -122,7 +130,7 @@ class QLinearOp final : public Op {
 
   std::unique_ptr<const Plan> MakePlan(const NodeView& node, Tier tier) const override {
     Check(node);
-    return std::make_unique<QLinearPlan>(node, Linear::Create(ReadSpec(node), tier));
+    return std::make_unique<QLinearPlan>(node, outputs_[0], Linear::Create(ReadSpec(node), tier));
   }
 
   bool CanJoin(const NodeView& node) const override { return ReadWeightShape(node).k <= kMaxPlanK; }
@@ -232,7 +240,7 @@ std::vector<InputDef> QLinearVariant::Inputs() const {
   add_packed("bias", f32);
   if (y_type != ElementType::kF32) {
     inputs.push_back({"y_scale", f32});
-    inputs.push_back({"y_zero_point", {TypeOf(y_type)}});
+    inputs.push_back({"y_zero_point", {DataTypeOf(y_type)}});
   }
   return inputs;
 }

@@ -141,8 +141,12 @@ class PlanBuilder:
         return value
 
     def tensor(self, kind: str, name: str) -> int:
-        """An input of kind ids, mask or bias."""
+        """An input of kind ids or mask."""
         return int(getattr(self.capi.library, f"fastep_plan_{kind}")(self.handle, name.encode()))
+
+    def bias(self, name: str, heads: int) -> int:
+        """An input that attentions of so many heads add to their scores."""
+        return int(self.capi.library.fastep_plan_bias(self.handle, name.encode(), ctypes.c_int64(heads)))
 
     def linear(self, x: int, spec: LinearSpec) -> int:
         """QLinear."""

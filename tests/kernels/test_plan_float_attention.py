@@ -41,7 +41,7 @@ def check(
     q, k, v = (builder.activation(name, "f32", qkv[0].shape[-1]) for name in "qkv")
     inputs = [x for x in (mask, bias) if x is not None]
     mask_input = NONE if mask is None else builder.tensor("mask", "mask")
-    bias_input = NONE if bias is None else builder.tensor("bias", "bias")
+    bias_input = NONE if bias is None else builder.bias("bias", spec.num_heads)
     builder.output(builder.attention(q, k, v, spec, mask_input, bias_input))
     y = builder.build(tier).run(*qkv, *inputs, threads=threads)[0]
     expected = oracle.float_attention(qkv[0], qkv[1], qkv[2], spec, mask, bias)

@@ -131,7 +131,7 @@ def check_attention(
     values = [builder.activation(n, t, features) for n, t in zip("qkv", elements, strict=True)]
     inputs = [x for x in (mask, bias) if x is not None]
     mask_input = NONE if mask is None else builder.tensor("mask", "mask")
-    bias_input = NONE if bias is None else builder.tensor("bias", "bias")
+    bias_input = NONE if bias is None else builder.bias("bias", spec.num_heads)
     builder.output(builder.attention(values[0], values[1], values[2], spec, mask_input, bias_input))
     y = builder.build(tier).run(*operands, *inputs, threads=threads)[0]
     expected = oracle.attention(operands[0], operands[1], operands[2], spec, mask, bias)
@@ -232,3 +232,32 @@ def test_bad_attention_is_refused(capi: Capi, tier: str) -> None:
         plan.run(x, x, x, np.ones((2, 8), np.int64))
     with pytest.raises(CoreError, match=r"'k'.*\[2, 9\] with 32 features, found \[1, 9, 32\]"):
         plan.run(x, x[:1], x, np.ones((2, 9), np.int64))
+
+
+def test_what_hides_keys_is_an_input_of_that_kind(capi: Capi) -> None:
+    """Else nothing would have checked its shape."""
+    spec = attention_spec(np.random.default_rng(11), 2, 16)
+    builder = PlanBuilder(capi)
+    q = builder.activation("q", "u8", 32)
+    ids, bias = builder.tensor("ids", "ids"), builder.bias("bias", 4)
+    with pytest.raises(CoreError, match=r"QAttention .*: the mask must be an input that is checked as one"):
+        builder.attention(q, q, q, spec, mask=ids)
+    for other in (ids, bias):
+        with pytest.raises(CoreError, match="the bias must be an input that is checked as one of 2 heads"):
+            builder.attention(q, q, q, spec, bias=other)
+
+
+@pytest.mark.parametrize("wrong", [np.uint8, np.int8])
+def test_types_of_inputs(capi: Capi, tier: str, wrong: type) -> None:
+    builder = PlanBuilder(capi)
+    spec = attention_spec(np.random.default_rng(12), 2, 16, "s8" if wrong is np.uint8 else "u8")
+    q = builder.activation("q", spec.q.type, 32)
+    builder.output(builder.attention(q, q, q, spec, builder.tensor("mask", "mask"), builder.bias("bias", 2)))
+    plan = builder.build(tier)
+    x, mask, bias = np.zeros((1, 3, 32), ELEMENT_TYPES[spec.q.type]), np.ones((1, 3), np.int64), np.zeros((1, 1, 1, 3))
+    with pytest.raises(CoreError, match=f"'q': expected u?int8, found {np.dtype(wrong)}"):
+        plan.run(x.astype(wrong), mask, bias.astype(np.float32))
+    with pytest.raises(CoreError, match=f"'mask': expected int64 or int32 or bool or float32, found {np.dtype(wrong)}"):
+        plan.run(x, mask.astype(wrong), bias.astype(np.float32))
+    with pytest.raises(CoreError, match=f"'bias': expected float32, found {np.dtype(wrong)}"):
+        plan.run(x, mask, bias.astype(wrong))

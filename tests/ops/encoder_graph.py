@@ -90,18 +90,24 @@ class EncoderGraph:
         return outputs
 
     def attention(
-        self, qkv: list[str], features: int, mask: str | None = None, hiding: str = "_mask", skip_padding: int = 0
+        self,
+        qkv: list[str],
+        features: int,
+        mask: str | None = None,
+        hiding: str = "_mask",
+        skip_padding: int = 0,
+        heads: int = HEADS,
     ) -> str:
-        """A QAttention_u8 of two heads; `hiding` says what a mask is."""
+        """A QAttention_u8; `hiding` says what a mask is."""
         y = Quantization("u8", 0.01, 110)
-        spec = AttentionSpec(HEADS, 0.25, Q, K, V, y)
+        spec = AttentionSpec(heads, 0.25, Q, K, V, y)
         constants: dict[str, Array] = {}
         for name, by in zip("qkvy", (Q, K, V, y), strict=True):
             constants[f"{name}_scale"] = np.array(by.scale, np.float32)
             constants[f"{name}_zero_point"] = np.array(by.zero_point, np.uint8)
         names = self._constants(constants)
         inputs = [*qkv, *names[:6], *([mask] if mask else []), *names[6:]]
-        attributes = {"num_heads": HEADS, "head_size": features // HEADS, "scale": 0.25, "skip_padding": skip_padding}
+        attributes = {"num_heads": heads, "head_size": features // heads, "scale": 0.25, "skip_padding": skip_padding}
         name = f"QAttention_u8{hiding if mask else ''}"
         (output,) = self._node(name, inputs, attributes, ["u8"])
 

@@ -30,6 +30,11 @@ std::string Text(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
+const char* Name(TensorType type) {
+  static const char* const kNames[] = {"uint8", "int8", "float32", "int32", "int64", "bool", "another type"};
+  return kNames[static_cast<int>(type)];
+}
+
 std::vector<int64_t> Leading(const std::vector<int64_t>& shape) { return {shape.begin(), shape.end() - 1}; }
 
 int64_t GroupTokens(size_t threads) {
@@ -130,13 +135,18 @@ EncoderPlan::Shape EncoderPlan::FindShape(const std::vector<PlanTensor>& inputs)
   return shape;
 }
 
+void EncoderPlan::CheckType(const PlanInput& input, TensorType found) {
+  if (std::find(input.types.begin(), input.types.end(), found) != input.types.end()) return;
+  std::string expected;
+  for (const TensorType type : input.types) expected += (expected.empty() ? "" : " or ") + std::string(Name(type));
+  throw Error("input '" + input.name + "': expected " + expected + ", found " + Name(found) +
+              "; give it the type that the plan was built for");
+}
+
 void EncoderPlan::CheckInput(const PlanInput& input, const PlanTensor& tensor, const Shape& shape) const {
   const std::string where = "input '" + input.name + "'";
   const std::vector<int64_t>& dims = tensor.shape;
-  const bool is_mask = input.kind == PlanInput::Kind::kMask;
-  const bool mask_type = tensor.type != TensorType::kU8 && tensor.type != TensorType::kS8;
-  Require(is_mask ? mask_type : tensor.type == input.type, where,
-          "its type is not the one that the plan was built for");
+  CheckType(input, tensor.type);
   switch (input.kind) {
     case PlanInput::Kind::kActivation:
       Require(Leading(dims) == shape.tokens && dims.back() == input.features, where, "expected shape ",
@@ -168,6 +178,12 @@ std::vector<std::vector<int64_t>> EncoderPlan::OutputShapes(const std::vector<Pl
     shapes.back().push_back(output.features);
   }
   return shapes;
+}
+
+std::vector<ElementType> EncoderPlan::OutputTypes() const {
+  std::vector<ElementType> types;
+  for (const Output& output : outputs_) types.push_back(output.type);
+  return types;
 }
 
 void EncoderPlan::Run(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, Parallel& parallel,

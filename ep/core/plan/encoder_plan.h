@@ -41,8 +41,10 @@ class EncoderPlan {
   // Of the outputs, in the order they were asked for. Throws fastep::Error if inputs do not fit the plan or each other.
   std::vector<std::vector<int64_t>> OutputShapes(const std::vector<PlanTensor>& inputs) const;
 
-  // outputs: row-major, of OutputShapes(inputs). Throws fastep::Error, with outputs untouched, if inputs do not fit or
-  // an id is outside of its table.
+  std::vector<ElementType> OutputTypes() const;
+
+  // outputs: row-major, of OutputTypes() and OutputShapes(inputs). Throws fastep::Error, with outputs untouched, if
+  // inputs do not fit or an id is outside of its table.
   // `record` (null: nobody wants it) has an entry per label.
   void Run(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, Parallel& parallel, Arena& arena,
            RunRecord* record = nullptr) const;
@@ -59,6 +61,7 @@ class EncoderPlan {
     int64_t features;
   };
   Shape FindShape(const std::vector<PlanTensor>& inputs) const;
+  static void CheckType(const PlanInput& input, TensorType found);
   void CheckInput(const PlanInput& input, const PlanTensor& tensor, const Shape& shape) const;
   int64_t RunApart(const std::vector<PlanTensor>& inputs, const std::vector<void*>& outputs, const Shape& shape,
                    Parallel& parallel, Arena& arena) const;

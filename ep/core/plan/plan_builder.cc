@@ -38,8 +38,8 @@ ValueId PlanBuilder::AddValue(ElementType type, int64_t features) {
   return static_cast<ValueId>(graph_.values.size() - 1);
 }
 
-InputId PlanBuilder::AddInput(const std::string& name, PlanInput::Kind kind, TensorType type) {
-  graph_.inputs.push_back({name, kind, type, 0});
+InputId PlanBuilder::AddInput(const PlanInput& input) {
+  graph_.inputs.push_back(input);
   return static_cast<InputId>(graph_.inputs.size() - 1);
 }
 
@@ -47,17 +47,25 @@ ValueId PlanBuilder::Activation(const std::string& name, ElementType type, int64
   const TensorType tensor_type = type == ElementType::kU8   ? TensorType::kU8
                                  : type == ElementType::kS8 ? TensorType::kS8
                                                             : TensorType::kF32;
-  const InputId input = AddInput(name, PlanInput::Kind::kActivation, tensor_type);
-  graph_.inputs.back().features = features;
+  const InputId input = AddInput({name, PlanInput::Kind::kActivation, {tensor_type}, features});
   const ValueId value = AddValue(type, features);
   Value(value).input = input;
   Value(value).producer = -1;
   return value;
 }
 
-InputId PlanBuilder::Ids(const std::string& name) { return AddInput(name, PlanInput::Kind::kIds, TensorType::kI64); }
-InputId PlanBuilder::Mask(const std::string& name) { return AddInput(name, PlanInput::Kind::kMask, TensorType::kI64); }
-InputId PlanBuilder::Bias(const std::string& name) { return AddInput(name, PlanInput::Kind::kBias, TensorType::kF32); }
+InputId PlanBuilder::Ids(const std::string& name) {
+  return AddInput({name, PlanInput::Kind::kIds, {TensorType::kI64}});
+}
+
+InputId PlanBuilder::Mask(const std::string& name) {
+  return AddInput(
+      {name, PlanInput::Kind::kMask, {TensorType::kI64, TensorType::kI32, TensorType::kBool, TensorType::kF32}});
+}
+
+InputId PlanBuilder::Bias(const std::string& name, int64_t heads) {
+  return AddInput({name, PlanInput::Kind::kBias, {TensorType::kF32}, heads});
+}
 
 void PlanBuilder::Consume(ValueId value) {
   Value(value).consumers.push_back(static_cast<int32_t>(graph_.nodes.size()));
@@ -105,7 +113,7 @@ NormValues PlanBuilder::EmbedLayerNorm(const EmbedSpec& spec) {
     Require(table.data != nullptr && table.rows >= 1 && table.rows <= INT32_MAX, where,
             "a table needs between 1 and 2^31 - 1 rows, found ", table.rows);
     const bool counted = table.ids == kNoInput;
-    Require(counted || graph_.inputs.at(static_cast<size_t>(table.ids)).kind == PlanInput::Kind::kIds, where,
+    Require(counted || Input(table.ids).kind == PlanInput::Kind::kIds, where,
             "the ids of a table must be an int64 input");
     CheckQuantization(where, "table", table.quantization);
   }
@@ -144,7 +152,11 @@ ValueId PlanBuilder::AddAttention(const std::string& where, ValueId q, ValueId k
   Require(head_size >= 1 && head_size <= kMaxHeadSize, where, "the head size must be from 1 to ", kMaxHeadSize,
           ", found ", head_size);
   CheckQuantization(where, "y", spec.y);
-  if (spec.bias != kNoInput) graph_.inputs.at(static_cast<size_t>(spec.bias)).features = spec.num_heads;
+  Require(spec.mask == kNoInput || Input(spec.mask).kind == PlanInput::Kind::kMask, where,
+          "the mask must be an input that is checked as one");
+  Require(spec.bias == kNoInput ||
+              (Input(spec.bias).kind == PlanInput::Kind::kBias && Input(spec.bias).features == spec.num_heads),
+          where, "the bias must be an input that is checked as one of ", spec.num_heads, " heads");
   Consume(q);
   Consume(k);
   Consume(v);

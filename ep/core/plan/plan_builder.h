@@ -17,7 +17,8 @@ class PlanBuilder {
   ValueId Activation(const std::string& name, ElementType type, int64_t features);  // [..., features]
   InputId Ids(const std::string& name);                                             // i64 [B, S] or [1, S]
   InputId Mask(const std::string& name);                                            // [B, S], i64, i32, bool or f32
-  InputId Bias(const std::string& name);                                            // f32 [B, heads, S, S]
+  // f32, broadcastable to [B, heads, S, S]; for attentions of as many heads.
+  InputId Bias(const std::string& name, int64_t heads);
 
   // Each throws fastep::Error, naming the node, if a spec breaks docs/op-contract*.md.
   ValueId Linear(ValueId x, const LinearSpec& spec);
@@ -45,10 +46,11 @@ class PlanBuilder {
 
  private:
   ValueId AddValue(ElementType type, int64_t features);
-  InputId AddInput(const std::string& name, PlanInput::Kind kind, TensorType type);
+  InputId AddInput(const PlanInput& input);
   NormValues AddNormValues(const NormSpec& spec);
   ValueId AddAttention(const std::string& where, ValueId q, ValueId k, ValueId v, const AttentionSpec& spec);
   void Consume(ValueId value);
+  const PlanInput& Input(InputId id) const { return graph_.inputs.at(static_cast<size_t>(id)); }
   PlanValue& Value(ValueId id) { return graph_.values.at(static_cast<size_t>(id)); }
 
   PlanGraph graph_;

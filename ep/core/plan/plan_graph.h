@@ -13,8 +13,8 @@ struct PlanInput {
   enum class Kind { kActivation, kIds, kMask, kBias };
   std::string name;
   Kind kind;
-  TensorType type = TensorType::kF32;  // kMask: any
-  int64_t features = 0;                // kActivation; kBias: heads
+  std::vector<TensorType> types;  // any of these
+  int64_t features = 0;           // kActivation; kBias: heads
 };
 
 struct LinearNode {

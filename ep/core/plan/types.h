@@ -10,7 +10,8 @@
 
 namespace fastep {
 
-enum class TensorType { kU8, kS8, kF32, kI32, kI64, kBool };
+// kOther: of a tensor that no plan reads.
+enum class TensorType { kU8, kS8, kF32, kI32, kI64, kBool, kOther };
 
 // A row-major tensor, borrowed for one call.
 struct PlanTensor {
