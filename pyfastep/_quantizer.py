@@ -7,6 +7,7 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,18 @@ def load_float_model(path: Path) -> Any:
             remedy="give the float model, or go on with `fastep convert`",
         )
     model = _unpack(_raise_opset(model, path), path)
+    _name_nodes(model)
     _check_float_weights(model, path)
     return model
+
+
+def _name_nodes(model: Any) -> None:
+    """Name nodes without a name: ONNX and its runtime need none, but the quantizer tells nodes apart by it."""
+    taken = {node.name for node in model.graph.node}
+    numbers = count()
+    for node in model.graph.node:
+        if not node.name:
+            node.name = next(name for number in numbers if (name := f"{node.op_type}_{number}") not in taken)
 
 
 def _unpack(model: Any, path: Path) -> Any:

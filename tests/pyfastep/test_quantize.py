@@ -255,3 +255,22 @@ def test_a_failure_leaves_an_older_output_alone(float_model: Path, tmp_path: Pat
     with pytest.raises(FastEPError):
         pyfastep.quantize(float_model, output, data=[{"input_ids": np.zeros((1, 2), int)}])
     assert output.read_text() == "older"
+
+
+@pytest.mark.parametrize("options", [{}, {"attention": False}, {"embeddings": True}], ids=["default", "less", "more"])
+def test_nodes_need_no_names(
+    options: dict[str, Any], float_model: Path, calibration: list[Any], tmp_path: Path
+) -> None:
+    """Names are how the quantizer tells nodes apart; ONNX Runtime itself writes models without."""
+    model = onnx.load(str(float_model))
+    for node in model.graph.node:
+        node.ClearField("name")
+    model.graph.node[-1].name = "MatMul_0"  # what another might be called
+    onnx.save(model, str(tmp_path / "unnamed.onnx"))
+    pyfastep.quantize(tmp_path / "unnamed.onnx", tmp_path / "q.onnx", data=calibration, **options)
+    pyfastep.quantize(float_model, tmp_path / "named.onnx", data=calibration, **options)
+    weights, expected = (constants(onnx.load(str(tmp_path / file))) for file in ("q.onnx", "named.onnx"))
+    assert sorted(weights) == sorted(expected)
+    feeds = calibration[0]
+    for found, wanted in zip(run(tmp_path / "q.onnx", feeds), run(tmp_path / "named.onnx", feeds), strict=True):
+        np.testing.assert_array_equal(found, wanted)
