@@ -53,7 +53,7 @@ def test_files(fast_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_model_that_was_not_converted(float_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["profile", str(float_model), *FEW, "--top", "3", "--what-if"]) == 0
+    assert main(["profile", str(float_model), *FEW, "--top", "99", "--what-if"]) == 0
     printed = capsys.readouterr().out
     assert "hint: FastEP runs nothing of this model" in printed
     assert "MatMul" in printed
