@@ -2,10 +2,10 @@
 
 Every person of a passage has the relation that is asked and its rival (where born, where living), so that the question
 alone leaves as many candidates as there are people, and the passage alone as many as there are facts. Sentences of
-different people are mixed; a person's later sentences may speak of "they"; some sentences deny a false value. Every
-passage says who is somebody's pupil, and a fifth of the questions goes through that ("the mentor of ..."), though the
-mentor is asked for no more often than anybody else. Names, values and wordings of the evaluation do not occur in
-training; nouns for mentors do.
+different people are mixed; a person's later sentences may speak of "they"; some sentences deny a false value. A
+passage about several people says who is whose pupil, and a fifth of the questions goes through that ("the mentor of
+..."), though the mentor is asked for no more often than anybody else. Names, values and wordings of the evaluation do
+not occur in training; nouns for mentors do.
 
 As in scanned text, some words cannot be read, more of them in one passage than in another; values always can. So
 the other half of a name may have to do, or what a person's other sentence leaves over, and some questions cannot be
@@ -13,9 +13,9 @@ answered for certain.
 
 Training passages come in every size up to the evaluation's: some need the relation alone (one person), some the name
 alone (one fact each). Of full-sized ones alone a small model learns nothing for millions of tokens, as neither half
-pays without the other. Half of them are a primer: few facts of unlike kinds in plain words. There "where" and "when"
-tell much, and a model that has learnt to look at the question at all goes on from there; without it seeds differ by
-more than a thousand steps in when they begin to learn.
+pays without the other. Half of them are a primer: few facts of unlike kinds in plain words, and nothing else. There
+"where" and "when" tell much, and a model that has learnt to look at the question at all goes on from there; without it
+some seeds stay at chance for hundreds of steps.
 """
 
 from __future__ import annotations
