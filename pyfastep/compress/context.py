@@ -67,6 +67,10 @@ class Context:
         """The training data as tokens."""
         return self.task.encode(self.splits.train, self.tokenizer)
 
+    def primer_features(self) -> Dataset | None:
+        """What the dense model sees before them, if anything."""
+        return None if self.splits.primer is None else self.task.encode(self.splits.primer, self.tokenizer)
+
     def calibration_rows(self) -> list[dict[str, list[int]]]:
         """Tokens of the first training samples, as lists."""
         count = min(self.recipe.data.calibration_samples, len(self.splits.train))

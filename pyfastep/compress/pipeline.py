@@ -53,7 +53,7 @@ class Step:
 
 
 STEPS = (
-    Step("data", ("task", "data", "seed", "model"), (), revision=4),
+    Step("data", ("task", "data", "seed", "model"), (), revision=5),
     Step("dense", ("dense", "model", "task", "seed"), ("data",)),
     Step("prune", ("prune", "task", "model"), ("dense",)),
     Step("train", ("prune", "train", "distill", "task", "model", "seed"), ("prune",)),

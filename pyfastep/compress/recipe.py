@@ -122,6 +122,8 @@ class DataSettings(Checked):
         train_samples: Use, or generate, so many; 0 uses all.
         eval_samples: The same for evaluation.
         calibration_samples: Training samples that calibrate quantization and second-order pruning.
+        primer_samples: Question answering on ``facts`` only: generate so many easier samples too, which the dense model
+            sees before the others; of those alone a small one may learn nothing for long.
         view: Question answering on ``facts`` only: ``question-only`` hides who is spoken of, ``context-only`` hides the
             question; both are controls that a model must not solve.
         difficulty: Question answering on ``facts`` only: number of people per passage.
@@ -133,6 +135,7 @@ class DataSettings(Checked):
     train_samples: int = number(0, least=0)
     eval_samples: int = number(0, least=0)
     calibration_samples: int = number(128, least=1)
+    primer_samples: int = number(0, least=0)
     view: Literal["full", "question-only", "context-only"] = "full"
     difficulty: int = number(4, least=2, most=8)
 
@@ -369,6 +372,8 @@ class Recipe(Checked):
         if kind not in makes.get(source, (kind,)):
             made = " or ".join(makes[source])
             raise FastEPError(f"data.source = {source} makes data for {made}, found {kind}", node="task.kind")
+        if self.data.primer_samples and (kind, source) != ("question-answering", "facts"):
+            raise FastEPError("goes with question answering on facts, expected 0", node="data.primer_samples")
         embedding = kind == "sentence-embedding"
         if embedding and (self.distill.task or self.distill.logits) and self._trains_student:
             raise FastEPError("sentences have no labels: expected task = 0 and logits = 0", node="distill")

@@ -43,9 +43,10 @@ _LOGS = 50
 class CompressionTrainer(Trainer):
     """A trainer whose loss is a :class:`Distiller`'s, and whose order of rows an interruption does not change."""
 
-    def __init__(self, *, distiller: Distiller, **arguments: Any) -> None:
+    def __init__(self, *, distiller: Distiller, first_rows: int = 0, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.distiller = distiller
+        self.first_rows = first_rows
         self.model_accepts_loss_kwargs = False  # the loss is a mean, never divided by a count of items
 
     def compute_loss(
@@ -67,7 +68,8 @@ class CompressionTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         lengths = [len(tokens) for tokens in rows["input_ids"]]
-        return EpochSampler(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed)
+        per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return EpochSampler(lengths, per_step, self.args.seed, self.first_rows)
 
 
 def train(
@@ -83,6 +85,7 @@ def train(
     meter: Meter | None = None,
     progress: Progress | None = None,
     name: str = "train",
+    first_rows: int = 0,
 ) -> TrainingLog:
     """Trains in place; an interrupted run goes on from the last complete checkpoint in ``folder``.
 
@@ -99,6 +102,7 @@ def train(
             all is there.
         progress: Told after each step.
         name: Of the training, for errors.
+        first_rows: The first so many rows are seen before all others.
 
     Raises:
         FastEPError: The loss became NaN or infinite, or a checkpoint lacks what a callback needs.
@@ -111,6 +115,7 @@ def train(
         model: PreTrainedModel, rows: Dataset, settings: TrainSettings, folder: Path, *callbacks: TrainerCallback
     ) -> CompressionTrainer:
         given: dict[str, Any] = {"data_collator": collate, "callbacks": list(callbacks), "distiller": distiller}
+        given["first_rows"] = first_rows if rows is features else 0  # a probe's are drawn from all
         with own_precision():
             arguments = _arguments(settings, folder, seed)
             trainer = CompressionTrainer(model=model, args=arguments, train_dataset=rows, **given)
@@ -122,12 +127,16 @@ def train(
     with _training_conditions(model, settings, distiller, name):
         limited = limit_steps(settings, folder, lambda: _seconds_per_step(build, model, features, settings, seed))
         trainer = build(model, features, limited, folder, *callbacks, meter, _Watch(progress, name, meter))
-        last = newest_complete(folder)
-        if last is not None and last.name.endswith(f"-{limited.steps}"):
-            _take_back(trainer, last, meter)  # the trainer would train one step more
-        else:
-            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        _train_on(trainer, newest_complete(folder), limited.steps, meter)
     return _log(trainer, meter, settings)
+
+
+def _train_on(trainer: CompressionTrainer, last: Path | None, steps: int, meter: Meter) -> None:
+    """From the last checkpoint, if there is one."""
+    if last is not None and last.name.endswith(f"-{steps}"):
+        _take_back(trainer, last, meter)  # the trainer would train one step more
+    else:
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
 
 
 @contextmanager

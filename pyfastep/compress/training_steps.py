@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from datasets import concatenate_datasets
 
 from pyfastep.compress.context import Context
 from pyfastep.compress.data import load_splits
@@ -207,7 +208,9 @@ def _train(
 ) -> TrainingLog:
     judge = _judge(context, step, settings) if settings.evaluations else None
     meter = Meter(settings.evaluations, judge, context.task.chief_figure)
-    features = context.features()
+    features, primer = context.features(), context.primer_features() if step == "dense" else None
+    if primer is not None:
+        features = concatenate_datasets([primer, features])
     collate = context.task.collate(context.tokenizer)
     distiller = Distiller(distill, teacher, context.task.outputs)
     if distill.cache and teacher is not None:
@@ -227,6 +230,7 @@ def _train(
         meter=meter,
         progress=context.tell(step),
         name=step,
+        first_rows=0 if primer is None else len(primer),
     )
 
 

@@ -28,7 +28,8 @@ def load_splits(recipe: Recipe, cache: Path) -> Splits:
     if data.source == "facts":
         from pyfastep.compress.data.facts import fact_splits
 
-        return fact_splits(data.train_samples, data.eval_samples, recipe.seed, data.difficulty, data.view)
+        counts = {"train": data.train_samples, "held_out": data.eval_samples, "primer": data.primer_samples}
+        return fact_splits(seed=recipe.seed, people=data.difficulty, view=data.view, **counts)
     if data.source == "sentences":
         from pyfastep.compress.data.sentences import sentence_splits
 

@@ -11,11 +11,11 @@ As in scanned text, some words cannot be read, more of them in one passage than 
 the other half of a name may have to do, or what a person's other sentence leaves over, and some questions cannot be
 answered for certain.
 
-Training passages come in every size up to the evaluation's: some need the relation alone (one person), some the name
-alone (one fact each). Of full-sized ones alone a small model learns nothing for millions of tokens, as neither half
-pays without the other. Half of them are a primer: few facts of unlike kinds in plain words, and nothing else. There
-"where" and "when" tell much, and a model that has learnt to look at the question at all goes on from there; without it
-some seeds stay at chance for hundreds of steps.
+Of passages as large as the evaluation's a small model learns nothing for millions of tokens, as neither half pays
+without the other. The dense model begins with a primer: passages in every size, of which some need the relation alone
+(one person), some the name alone (one fact each). Half of them are few facts of unlike kinds in plain words, and
+nothing else: there "where" and "when" tell much, and a model that has learnt to look at the question at all goes on
+from there; without them some seeds stay at chance for hundreds of steps.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _TWO_STEP_SHARE = 0.2  # with more than five people less, as the mentor is one o
 _DENIAL_SHARE = 0.3
 _PRONOUN_SHARE = 0.5
 _FACTS_PER_PERSON = 2  # the asked relation and its rival; one: without
-_PRIMER_SHARE = 0.5  # of training
-_PRIMER_SIZES = ((1, 2), (1, 4), (2, 1), (2, 2), (2, 3))  # people and facts of each
-_PRIMER_WORDINGS = 4  # of each relation and its questions
-_ILLEGIBLE_SHARE = 0.25  # of a passage's words at most; evenly spread from 0 over passages
+_PLAIN_SHARE = 0.5  # of a primer
+_PLAIN_SIZES = ((1, 2), (1, 4), (2, 1), (2, 2), (2, 3))  # people and facts of each
+_PLAIN_WORDINGS = 4  # of each relation and its questions
+_ILLEGIBLE_SHARE = 0.5  # of a passage's words at most; evenly spread from 0 over passages
 _ILLEGIBLE = "…"
 _HIDDEN_NAME = "Somebody"
 _HIDDEN_QUESTION = "What is it?"
@@ -67,13 +67,13 @@ class _Shape:
         people: In it.
         facts: About each.
         illegible: Share of the words, at most, that cannot be read.
-        primer: Facts of any kinds instead of the one asked for and its rival, and nothing but facts.
+        plain: Facts of any kinds instead of the one asked for and its rival, and nothing but facts.
     """
 
     people: int
     facts: int
     illegible: float
-    primer: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,25 +85,27 @@ class Fact:
     value: str
 
 
-def fact_splits(train: int, held_out: int, seed: int, people: int = 4, view: View = "full") -> Splits:
+def fact_splits(train: int, held_out: int, seed: int, people: int = 4, view: View = "full", primer: int = 0) -> Splits:
     """Training and evaluation rows; the same arguments give the same rows.
 
     Args:
         train: Number of training questions.
         held_out: Number of evaluation questions.
         seed: Of everything.
-        people: Per passage of the evaluation, and at most in training.
+        people: Per passage, and at most in the primer.
         view: ``question-only`` calls everybody in the passage the same, ``context-only`` asks nothing.
+        primer: Number of easier training questions to begin with.
     """
     from datasets import Dataset
 
     rows = (
-        fact_rows(train, f"{seed}-train", False, people, view, smaller=True),
+        fact_rows(train, f"{seed}-train", False, people, view),
         fact_rows(held_out, f"{seed}-eval", True, people, view),
+        fact_rows(primer, f"{seed}-primer", False, people, view, primer=True),
     )
-    parts = [Dataset.from_list(list(half)) for half in rows]
+    parts = [Dataset.from_list(list(part)) for part in rows]
     chance = {"chance_question_only": 100.0 / people, "chance_context_only": 100.0 / _facts_per_passage(people)}
-    return Splits(parts[0], parts[1], notes=chance)
+    return Splits(parts[0], parts[1], notes=chance, primer=parts[2] if primer else None)
 
 
 def fact_rows(
@@ -112,7 +114,7 @@ def fact_rows(
     held_out: bool,
     people: int,
     view: View = "full",
-    smaller: bool = False,
+    primer: bool = False,
     illegible: float = _ILLEGIBLE_SHARE,
 ) -> Iterator[dict[str, Any]]:
     """Rows in SQuAD's columns: ``id``, ``question``, ``context``, ``answers``.
@@ -123,19 +125,19 @@ def fact_rows(
         held_out: Names, values and wordings of the evaluation.
         people: Per passage.
         view: As in :func:`fact_splits`.
-        smaller: Passages of fewer people, and of one fact each, are as frequent as those of full size, and half
-            of all are a primer.
+        primer: Passages of fewer people, and of one fact each, are as frequent as those of full size, and half of all
+            are few facts in plain words.
         illegible: Share of a passage's words, at most, that cannot be read.
     """
     rng = random.Random(seed)
     for number in range(count):
-        shape = _smaller(rng, people, illegible) if smaller else _Shape(people, _FACTS_PER_PERSON, illegible)
+        shape = _easier(rng, people, illegible) if primer else _Shape(people, _FACTS_PER_PERSON, illegible)
         yield {"id": f"{seed}-{number}", **_Passage(rng, held_out, shape).row(view)}
 
 
-def _smaller(rng: random.Random, people: int, illegible: float) -> _Shape:
-    if rng.random() < _PRIMER_SHARE:
-        return _Shape(*rng.choice(_PRIMER_SIZES), illegible=0.0, primer=True)
+def _easier(rng: random.Random, people: int, illegible: float) -> _Shape:
+    if rng.random() < _PLAIN_SHARE:
+        return _Shape(*rng.choice(_PLAIN_SIZES), illegible=0.0, plain=True)
     sizes = [(p, f) for p in range(1, people + 1) for f in range(1, _FACTS_PER_PERSON + 1) if p * f > 1]
     return _Shape(*rng.choice(sizes), illegible)
 
@@ -148,7 +150,7 @@ class _Passage:
     """One passage with its question."""
 
     def __init__(self, rng: random.Random, held_out: bool, shape: _Shape) -> None:
-        self._rng, self._held_out, self._primer = rng, held_out, shape.primer
+        self._rng, self._held_out, self._plain = rng, held_out, shape.plain
         self.people = self._distinct(shape.people, lambda: person_name(rng, held_out))
         self.asked = RELATIONS[rng.choice(sorted(RELATIONS))]
         self.facts = self._draw_facts(self._kinds(shape.facts))
@@ -160,7 +162,7 @@ class _Passage:
         subject = self._rng.choice(self.people)
         answer = next(fact for fact in self.facts if fact.person == subject and fact.relation == self.asked.name)
         who, runs = subject, self._runs()
-        if len(self.people) > 1 and not self._primer:
+        if len(self.people) > 1 and not self._plain:
             pupil, mentor = self._rng.sample(self.people, 2)
             runs.append([(self._pick(MENTOR).format(who=pupil, value=mentor), None)])
             if subject == mentor and self._rng.random() < _TWO_STEP_SHARE * len(self.people):
@@ -203,7 +205,7 @@ class _Passage:
 
     def _kinds(self, count: int) -> tuple[str, ...]:
         asked = self.asked.name
-        if not self._primer:
+        if not self._plain:
             return (asked, self.asked.rival)[:count]
         return (asked, *self._rng.sample([name for name in sorted(RELATIONS) if name != asked], count - 1))
 
@@ -245,14 +247,14 @@ class _Passage:
 
     def _chance(self, share: float) -> bool:
         """Whether to add what makes a passage harder."""
-        return not self._primer and self._rng.random() < share
+        return not self._plain and self._rng.random() < share
 
     def _statement(self, relation: Relation, who: str) -> str:
         return _plural(self._pick(relation.openings)) if who == "They" else self._pick(relation.statements)
 
     def _pick(self, choices: Halves) -> str:
         half = choices[self._held_out]
-        return self._rng.choice(half.plain[:_PRIMER_WORDINGS]) if self._primer else half.draw(self._rng)
+        return self._rng.choice(half.plain[:_PLAIN_WORDINGS]) if self._plain else half.draw(self._rng)
 
     def _distinct(self, count: int, draw: Any) -> list[str]:
         found: list[str] = []

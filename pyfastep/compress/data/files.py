@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyfastep._text import first_line
 from pyfastep.compress.data.splits import Splits
 from pyfastep.compress.recipe import DataSettings, TaskSettings
 from pyfastep.errors import FastEPError
@@ -83,7 +84,9 @@ def _read(source: str, split: str, kind: str, cache: Path) -> Dataset:
                 table = load_dataset(source, split=_HUB_SPLITS[split], cache_dir=str(cache))
         except Exception as error:  # the library's errors share no base
             what = "cannot be read" if path.is_file() else "is no file and cannot be had from the hub"
-            raise FastEPError(f"{what}: {_first_line(error)}", node=source, remedy=f"check data.{split}") from error
+            raise FastEPError(
+                f"{what}: {first_line(error.__cause__ or error)}", node=source, remedy=f"check data.{split}"
+            ) from error
     if len(table) == 0:
         raise FastEPError("the file holds no rows", node=source)
     return table
@@ -93,11 +96,6 @@ def _format(path: Path) -> str:
     if path.suffix not in _FORMATS:
         raise FastEPError(f"expected a file {', '.join(_FORMATS)}, found {path.suffix!r}", node=str(path))
     return _FORMATS[path.suffix]
-
-
-def _first_line(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    return (str(cause).strip() or type(cause).__name__).splitlines()[0]
 
 
 def _squad_rows(path: Path) -> Iterator[dict[str, Any]]:

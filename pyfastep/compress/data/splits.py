@@ -22,17 +22,21 @@ class Splits:
         eval: The same, with nothing of ``train`` in it.
         labels: Names of the classes, in the order of their numbers; empty for other tasks.
         notes: What else is known, for the report: for instance the level of chance, in percent.
+        primer: Easier training rows, which the dense model sees before all others.
     """
 
     train: Dataset
     eval: Dataset
     labels: tuple[str, ...] = ()
     notes: dict[str, float] = field(default_factory=dict)
+    primer: Dataset | None = None
 
     def save(self, folder: Path) -> None:
         """Writes all of it into ``folder``."""
         self.train.save_to_disk(str(folder / "train"))
         self.eval.save_to_disk(str(folder / "eval"))
+        if self.primer is not None:
+            self.primer.save_to_disk(str(folder / "primer"))
         (folder / "data.json").write_text(json.dumps({"labels": self.labels, "notes": self.notes}, indent=1))
 
     @staticmethod
@@ -42,4 +46,5 @@ class Splits:
 
         known = json.loads((folder / "data.json").read_text())
         train, held_out = (Dataset.load_from_disk(str(folder / name)) for name in ("train", "eval"))
-        return Splits(train, held_out, tuple(known["labels"]), known["notes"])
+        primer = Dataset.load_from_disk(str(folder / "primer")) if (folder / "primer").is_dir() else None
+        return Splits(train, held_out, tuple(known["labels"]), known["notes"], primer)

@@ -65,6 +65,13 @@ def test_defaults_make_a_recipe() -> None:
         (lambda: TaskSettings("text-classification", text_columns=("a", "b", "c")), r"one or two columns"),
         (lambda: recipe(train=TrainSettings()), r"train.steps: gradual pruning needs training"),
         (lambda: recipe(task=TaskSettings("sentence-embedding")), r"task.kind: data.source = facts"),
+        (
+            lambda: recipe(
+                task=TaskSettings("text-classification"),
+                data=DataSettings("facts", train_samples=1, eval_samples=1, primer_samples=1),
+            ),
+            r"data.primer_samples: goes with question answering on facts, expected 0",
+        ),
         (lambda: recipe(distill=DistillSettings(embedding=1.0)), r"distill.embedding: goes with sentence-embedding"),
     ],
 )

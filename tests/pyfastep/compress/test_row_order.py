@@ -48,3 +48,16 @@ def test_another_process_goes_on_in_the_same_order() -> None:
     again.set_epoch(2)
     rest = accelerate.skip_first_batches(again, 5)
     assert [batch.tolist() for batch in rest] == orders[2][5:]
+
+
+@pytest.mark.parametrize("first", [1, 7, 100, 399, 400])
+def test_the_first_rows_come_before_all_others(first: int) -> None:
+    sampler = EpochSampler(LENGTHS, batch_size=8, seed=3, first=first)
+    orders = []
+    for number in range(2):
+        sampler.set_epoch(number)
+        order = list(sampler)
+        assert sorted(order[:first]) == list(range(first))
+        assert sorted(order) == list(range(400))
+        orders.append(order)
+    assert orders[0] != orders[1]

@@ -41,10 +41,12 @@ def run(
     distill: DistillSettings = ALONE,
     teacher: Any = None,
     name: str = "train",
+    rows: Any = None,
+    first_rows: int = 0,
 ) -> Any:
     return trainer.train(
         model,
-        datasets.Dataset.from_list(ROWS),
+        datasets.Dataset.from_list(rows or ROWS),
         settings,
         distiller=Distiller(distill, teacher, ("logits",)),
         collate=Collator(0),
@@ -54,6 +56,7 @@ def run(
         meter=Meter(4, lambda model: {"accuracy": accuracy(model)}),
         progress=progress,
         name=name,
+        first_rows=first_rows,
     )
 
 
@@ -251,3 +254,15 @@ def test_a_time_limit_sets_the_steps_and_measuring_changes_no_weight(tmp_path: P
     log = run(models[0], tmp_path / "c", replace(settings, minutes=1e-9))
     assert (log.cost.steps, log.cost.planned_steps) == (1, 4)
     assert [row["step"] for row in log.evaluations] == [0, 1]
+
+
+def test_the_first_rows_are_trained_on_before_all_others(tmp_path: Path) -> None:
+    class Watch(transformers.TrainerCallback):  # type: ignore[misc, name-defined]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            seen.append(state.num_input_tokens_seen)
+
+    seen: list[int] = []
+    short = [{"input_ids": [12, 5], "attention_mask": [1, 1], "labels": 0}] * 16
+    settings = replace(SETTINGS, steps=10, minutes=60.0)
+    run(tiny_bert("BertForSequenceClassification"), tmp_path, settings, [Watch()], rows=short + ROWS, first_rows=16)
+    assert [int(after - before) for before, after in zip([0, *seen], seen, strict=False)] == [16, 16] + [24] * 8
