@@ -123,7 +123,7 @@ class DataSettings(Checked):
         eval_samples: The same for evaluation.
         calibration_samples: Training samples that calibrate quantization and second-order pruning.
         primer_samples: Question answering on ``facts`` only: generate so many easier samples too, which the dense model
-            sees before the others; of those alone a small one may learn nothing for long.
+            sees first; of the others alone a small one may learn nothing for long.
         view: Question answering on ``facts`` only: ``question-only`` hides who is spoken of, ``context-only`` hides the
             question; both are controls that a model must not solve.
         difficulty: Question answering on ``facts`` only: number of people per passage.

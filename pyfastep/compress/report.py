@@ -94,7 +94,9 @@ class CompressReport:
     def _summary(self) -> str:
         lines = [f"* machine: {self.machine}"]
         lines.append("* versions: " + ", ".join(f"{name} {version}" for name, version in self.versions.items()))
-        counts = f"{self.data['train']} training samples, {self.data['eval']} for evaluation"
+        primer = self.recipe["data"]["primer_samples"]
+        easier = f" and {primer} easier ones for the dense model" if primer else ""
+        counts = f"{self.data['train']} training samples{easier}, {self.data['eval']} for evaluation"
         notes = "".join(f", {name.replace('_', ' ')} {value:.1f}" for name, value in self.data["notes"].items())
         lines.append(f"* data: {counts}{notes}; seed {self.recipe['seed']}")
         lines.append("* time: " + ", ".join(f"{step} {seconds:.0f} s" for step, seconds in self.seconds.items()))
