@@ -18,7 +18,7 @@ class EpochSampler(LengthGroupedSampler):
         lengths: Of all rows.
         batch_size: Rows per optimizer step.
         seed: Of the training.
-        first: The first so many rows come before all others, in every epoch.
+        first: The first so many rows come before all others, in every epoch; there may be fewer.
     """
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int, first: int = 0) -> None:

@@ -114,8 +114,8 @@ def train(
     def build(
         model: PreTrainedModel, rows: Dataset, settings: TrainSettings, folder: Path, *callbacks: TrainerCallback
     ) -> CompressionTrainer:
-        given: dict[str, Any] = {"data_collator": collate, "callbacks": list(callbacks), "distiller": distiller}
-        given["first_rows"] = first_rows if rows is features else 0  # a probe's are drawn from all
+        given: dict[str, Any] = {"data_collator": collate, "callbacks": list(callbacks)}
+        given |= {"distiller": distiller, "first_rows": first_rows}
         with own_precision():
             arguments = _arguments(settings, folder, seed)
             trainer = CompressionTrainer(model=model, args=arguments, train_dataset=rows, **given)

@@ -61,3 +61,9 @@ def test_the_first_rows_come_before_all_others(first: int) -> None:
         assert sorted(order) == list(range(400))
         orders.append(order)
     assert orders[0] != orders[1]
+
+
+def test_fewer_rows_than_come_first() -> None:
+    """As in the few that are timed before a training."""
+    alone, first = (list(EpochSampler(LENGTHS, batch_size=8, seed=3, first=count)) for count in (0, 500))
+    assert first == alone
