@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import threading
 from pathlib import Path
@@ -39,8 +40,7 @@ def get_library_path() -> str:
     Raises:
         FastEPError: The library was not built with this installation.
     """
-    # An editable install has two folders: the sources and, in site-packages, what was compiled.
-    folders = [Path(folder).resolve() for folder in pyfastep.__path__]
+    folders = _package_folders()
     for folder in folders:
         if (folder / _LIBRARY_NAME).is_file():
             return str(folder / _LIBRARY_NAME)
@@ -48,6 +48,17 @@ def get_library_path() -> str:
         f"the compiled library {_LIBRARY_NAME} was expected in {' or '.join(map(str, folders))} and is not there",
         remedy="install the package with `pip install .`, or a wheel for this platform",
     )
+
+
+def _package_folders() -> list[Path]:
+    # An editable install has two folders: the sources and, in site-packages, what was compiled.
+    folders = [Path(folder).resolve() for folder in pyfastep.__path__]
+    # Python started in a clone imports the sources there, which hide the installed package and have no library.
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        installed = Path(str(importlib.metadata.distribution("pyfastep").locate_file("pyfastep"))).resolve()
+        if installed not in folders:
+            folders.append(installed)
+    return folders
 
 
 def get_ep_name() -> str:

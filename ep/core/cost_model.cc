@@ -15,7 +15,7 @@ struct Cost {
 };
 
 // Measured by `fastep_bench --fit --tier ...` (768 x 768, 384 tokens, quantized output) on an Intel Xeon with
-// AVX512-VNNI and AVX-VNNI (family 6, model 167, 48 KB L1, two 512-bit vpdpbusd per cycle), gcc 12. Only ratios inside
+// AVX512-VNNI and AVX-VNNI (48 KB L1, two 512-bit vpdpbusd per cycle), gcc 12. Only ratios inside
 // a row matter.
 constexpr Cost kCosts[][kRhsKinds] = {
     //  dense           1x4            2x4             4x4             8x4             4x1

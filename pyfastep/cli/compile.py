@@ -28,7 +28,7 @@ def compile(
     strict: _Strict = True,
     as_json: _Json = False,
 ) -> None:
-    """Pack a converted model for this machine's instruction tier: its sessions start in milliseconds."""
+    """Pack a converted model for this machine's instruction tier: sessions start in milliseconds, unless --embed."""
     from pyfastep.compiled import compile_model
 
     plans = compile_model(model, output, embed=embed, max_tier=max_tier, strict=strict)

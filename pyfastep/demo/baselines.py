@@ -1,11 +1,7 @@
-"""ONNX Runtime's own INT8 models, at their best settings.
+"""ONNX Runtime's own dynamic INT8 model, at its best settings: one of the forms that FastEP is measured against.
 
-Two forms are fast on ONNX Runtime; the better of both is what FastEP is measured against:
-
-* dynamic: the float model through ``onnxruntime.transformers.optimizer`` (attention, GELU, skip and embedding
-  layer normalization fused), then ``quantize_dynamic``;
-* static: QDQ with the outputs of the products quantized too (with float outputs ONNX Runtime computes the products
-  in float and is slower than FP32). That is the model that FastEP converts.
+It is the float model through ``onnxruntime.transformers.optimizer`` (attention, GELU, skip and embedding layer
+normalization fused), then ``quantize_dynamic``. `build.py` makes the static forms; docs/demo.md lists all.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +27,18 @@ def test_the_library_is_where_the_package_says(fastep_library: Path) -> None:
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pyfastep, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(importlib.metadata.PathDistribution, "locate_file", lambda _, path: tmp_path / path)
     with pytest.raises(pyfastep.FastEPError, match=r"libfastep\.so.*pip install"):
         pyfastep.get_library_path()
+
+
+def test_sources_that_hide_the_installed_package_find_its_library(fastep_library: Path, tmp_path: Path) -> None:
+    package = Path(pyfastep.__file__).parent
+    (tmp_path / "pyfastep").mkdir()
+    for source in (path for path in package.iterdir() if path.suffix != ".so"):
+        (tmp_path / "pyfastep" / source.name).symlink_to(source)
+    done = run_python("import pyfastep; print(pyfastep.__path__[0]); print(pyfastep.get_library_path())", tmp_path)
+    assert done.stdout.split() == [str(tmp_path / "pyfastep"), str(fastep_library.resolve())], done.stderr
 
 
 def test_names() -> None:
