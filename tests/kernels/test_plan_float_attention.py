@@ -196,6 +196,9 @@ def test_bad_attention_is_refused(capi: Capi) -> None:
         builder.attention(q, k, v, float_spec(3, 8), name="layer/attention")
     with pytest.raises(CoreError, match=r"FAttention 'layer/attention': num_heads must divide the 24"):
         builder.attention(q, k, q, float_spec(5, 8), name="layer/attention")
+    tiny = AttentionSpec(3, 1.0, FLOAT, FLOAT, FLOAT, Quantization("u8", 1e-42, 3))
+    with pytest.raises(CoreError, match=r"FAttention .*: 1 / y_scale must be finite, found"):
+        builder.attention(q, k, q, tiny)
     endless = AttentionSpec(3, float("inf"), FLOAT, FLOAT, FLOAT, FLOAT)
     with pytest.raises(CoreError, match="FAttention 'layer/attention': scale must be finite and > 0, found inf"):
         builder.attention(q, k, q, endless, name="layer/attention")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -232,6 +233,20 @@ def test_bad_attention_is_refused(capi: Capi, tier: str) -> None:
         plan.run(x, x, x, np.ones((2, 8), np.int64))
     with pytest.raises(CoreError, match=r"'k'.*\[2, 9\] with 32 features, found \[1, 9, 32\]"):
         plan.run(x, x[:1], x, np.ones((2, 9), np.int64))
+
+
+def test_an_output_scale_whose_quotient_overflows_is_refused(capi: Capi) -> None:
+    """What is 0 would become 0 * inf, NaN, instead of the zero point."""
+    rng, tiny = np.random.default_rng(13), Quantization("u8", 1e-42, 3)
+    builder = PlanBuilder(capi)
+    x, q = builder.activation("x", "f32", 32), builder.activation("q", "u8", 32)
+    with pytest.raises(CoreError, match=r"SkipLayerNorm .*: 1 / y_scale must be finite, found"):
+        builder.skip_layer_norm(x, x, norm_spec(rng, 32, quantized=tiny))
+    spec = attention_spec(rng, 2, 16)
+    with pytest.raises(CoreError, match=r"QAttention .*: v_scale / y_scale must be finite, found"):
+        builder.attention(q, q, q, dataclasses.replace(spec, y=tiny))
+    smaller = dataclasses.replace(spec.v, scale=1e-38)
+    builder.attention(q, q, q, dataclasses.replace(spec, v=smaller, y=tiny))
 
 
 def test_what_hides_keys_is_an_input_of_that_kind(capi: Capi) -> None:

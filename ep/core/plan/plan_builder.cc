@@ -21,6 +21,13 @@ void CheckQuantization(const std::string& where, const char* what, const Quantiz
           "], found ", x.zero_point);
 }
 
+// What a quantized output is multiplied with: `from`_scale / y_scale, or 1 / y_scale.
+void CheckOutputFactor(const std::string& where, const char* from, double scale, const Quantization& y) {
+  if (y.type == ElementType::kF32) return;
+  Require(std::isfinite(static_cast<float>(scale / y.scale)), where, from,
+          " / y_scale must be finite, found y_scale = ", y.scale);
+}
+
 void CheckNorm(const std::string& where, const NormSpec& spec) {
   Require(spec.features >= 1, where, "H must be at least 1, found ", spec.features);
   Require(spec.gamma != nullptr && spec.beta != nullptr, where, "gamma and beta [H] are missing");
@@ -28,6 +35,7 @@ void CheckNorm(const std::string& where, const NormSpec& spec) {
           spec.epsilon);
   Require(spec.wants_float || spec.quantized.type != ElementType::kF32, where, "at least one output is needed");
   CheckQuantization(where, "y", spec.quantized);
+  CheckOutputFactor(where, "1", 1, spec.quantized);
 }
 
 }  // namespace
@@ -129,12 +137,14 @@ ValueId PlanBuilder::QAttention(ValueId q, ValueId k, ValueId v, const Attention
   CheckQuantization(where, "v", spec.v);
   const auto scale = static_cast<float>(double(spec.q.scale) * spec.k.scale * spec.scale);
   Require(std::isfinite(scale) && scale > 0, where, "q_scale * k_scale * scale must be finite and > 0, found ", scale);
+  CheckOutputFactor(where, "v_scale", spec.v.scale, spec.y);
   return AddAttention(where, q, k, v, spec);
 }
 
 ValueId PlanBuilder::FAttention(ValueId q, ValueId k, ValueId v, const AttentionSpec& spec) {
   const std::string where = "FAttention '" + spec.name + "'";
   Require(std::isfinite(spec.scale) && spec.scale > 0, where, "scale must be finite and > 0, found ", spec.scale);
+  CheckOutputFactor(where, "1", 1, spec.y);
   return AddAttention(where, q, k, v, spec);
 }
 
