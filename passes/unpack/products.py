@@ -1,7 +1,7 @@
 """Products, quantized or with something else fused in.
 
 QLinearMatMul(a, b)                 DQ(a) . DQ(b) -> Q
-QGemm(a, b, c)                      Gemm(DQ(a), DQ(b), c a_scale b_scale) [-> Q]
+QGemm(a, b, c)                      Gemm(DQ(a), DQ(b), alpha c a_scale b_scale) [-> Q]
 MatMulInteger -> Cast -> Mul        DQ(a) . DQ(b)
 MatMulIntegerToFloat(a, b, bias)    DQ(a) . DQ(b) + bias
 FusedMatMul(a, b)                   a . b with transposed sides, times alpha
@@ -61,7 +61,10 @@ def _unpack_qlinear_matmul(node: ir.Node) -> str | None:
 
 
 def _unpack_qgemm(node: ir.Node) -> str | None:
-    """QGemm(a, a_scale, a_zero_point, b, b_scale, b_zero_point, c / (a_scale b_scale), y_scale, y_zero_point)."""
+    """QGemm(a, a_scale, a_zero_point, b, b_scale, b_zero_point, c, y_scale, y_zero_point).
+
+    It computes alpha a_scale b_scale (A . B + C), where Gemm multiplies only the product by alpha.
+    """
     if not _is_linear(node):
         return NOT_OURS
     if not all_constant(node, 1, 2, 3, 4, 5, 6, 7, 8):
@@ -73,7 +76,8 @@ def _unpack_qgemm(node: ir.Node) -> str | None:
     ]
     steps, x_scale, w_scale = constant(given(node, 6)), constant(node.inputs[1]), constant(node.inputs[4])
     if steps is not None and x_scale is not None and w_scale is not None:
-        bias = steps.astype(np.float64) * (x_scale.astype(np.float64).reshape(()) * w_scale)
+        factor = float_attribute(node, "alpha", 1.0) * x_scale.astype(np.float64).reshape(())
+        bias = steps.astype(np.float64) * (factor * w_scale)
         sides.append(writer.constant("c", bias, np.float32))
     attributes = {key: node.attributes[key].value for key in ("alpha", "transA", "transB") if key in node.attributes}
     product = writer.put("Gemm", *sides, shape=node.outputs[0].shape, **attributes)

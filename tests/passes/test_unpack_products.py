@@ -57,3 +57,25 @@ def test_products_of_two_activations() -> None:
     assert op_types(model) == ["DequantizeLinear", "DequantizeLinear", "MatMul"]
     assert np.allclose(run(model, feeds)[0], run(source, feeds)[0], rtol=1e-5, atol=1e-3)
     assert op_types(unpack(source, attention=False)[0]) == ["MatMulIntegerToFloat"]
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.25, 3.0])
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_qgemm_multiplies_the_bias_too(alpha: float, by_rows: bool) -> None:
+    """alpha a_scale b_scale (A . B + C), unlike Gemm."""
+    b = builder({"a": ["n", 5]}, kinds={"a": "u8"})
+    weight = np.random.default_rng(0).integers(-127, 128, (6, 5) if by_rows else (5, 6))
+    inputs = ["a", *b.scale("qa", 0.02, 120), b.constant("b", weight, np.int8), b.constant("b_scale", [0.01] * 6)]
+    inputs += [b.constant("b_zero", [0] * 6, np.int8), b.constant("c", np.arange(-3, 3) * 2000, np.int32)]
+    b.node("QGemm", inputs, "y", domain="com.microsoft", alpha=alpha, transB=int(by_rows))
+    b.output("y", ["n", 6])
+    check_equal(b.build(), {"a": np.random.default_rng(1).integers(0, 256, (4, 5), np.uint8)})
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.5, 1.0), (1.0, 3.0), (0.25, -2.0)])
+def test_fused_gemm_has_two_factors(alpha: float, beta: float) -> None:
+    b = builder({"x": ["n", 5]})
+    inputs = ["x", b.constant("w", random(5, 6)), b.constant("c", random(6))]
+    b.node("FusedGemm", inputs, "y", domain="com.microsoft", activation="Relu", alpha=alpha, beta=beta)
+    b.output("y", ["n", 6])
+    check_equal(b.build(), {"x": random(4, 5)})
