@@ -8,11 +8,13 @@ connects to its neighbours; Reshapes would part them. Q/DQ between Reshape and G
 
 from __future__ import annotations
 
+import itertools
+
 import onnx_ir as ir
 
 from .base import CountingPass
 from .edit import insert, remove_dead, replace, top_level
-from .match.constants import int_attribute, is_constant, is_op
+from .match.constants import constant, int_attribute, is_constant, is_op
 from .match.dims import rank_of, static_size
 from .match.quantizers import Scale, only_consumer, scale_of
 
@@ -49,15 +51,20 @@ def _rewrite(gemm: ir.Node) -> int:
 
 
 def _is_plain(gemm: ir.Node) -> bool:
-    """Whether a Gemm is x . W + c with a constant W."""
+    """Whether a Gemm is x . W + c with constants W and c, c the same for every row."""
     factors = [gemm.attributes[key].as_float() for key in ("alpha", "beta") if key in gemm.attributes]
-    adds_constant = len(gemm.inputs) < 3 or gemm.inputs[2] is None or is_constant(gemm.inputs[2])
+    added = gemm.inputs[2] if len(gemm.inputs) > 2 else None
     return (
         not int_attribute(gemm, "transA", 0)
         and is_constant(gemm.inputs[1])
-        and adds_constant
+        and (added is None or _is_by_column(added))
         and all(factor == 1.0 for factor in factors)
     )
+
+
+def _is_by_column(added: ir.Value) -> bool:
+    array = constant(added)
+    return array is not None and array.shape[:-1] in ((), (1,))
 
 
 def _reshape_before(gemm: ir.Node) -> tuple[ir.Node, list[ir.Node]] | None:
@@ -81,13 +88,10 @@ def _reshape_behind(gemm: ir.Node) -> tuple[ir.Node, list[ir.Node]] | None:
 
 
 def _repeat(before: ir.Node, value: ir.Value, steps: list[ir.Node]) -> ir.Value:
-    """The same Q and DQ on another value; those that read it already are taken."""
+    """The same Q and DQ on another value; those that read it already, further above, are taken."""
+    above = set(itertools.takewhile(lambda node: node is not before, before.graph or ()))
     for step in steps:
-        alike = [
-            use.node
-            for use in value.uses()
-            if use.idx == 0 and use.node.op_type == step.op_type and list(use.node.inputs[1:]) == list(step.inputs[1:])
-        ]
+        alike = [use.node for use in value.uses() if use.idx == 0 and use.node in above and _is_alike(use.node, step)]
         if alike:
             value = alike[0].outputs[0]
             continue
@@ -102,6 +106,10 @@ def _repeat(before: ir.Node, value: ir.Value, steps: list[ir.Node]) -> ir.Value:
             attributes=attributes,
         )
     return value
+
+
+def _is_alike(node: ir.Node, step: ir.Node) -> bool:
+    return is_op(node, step.op_type) and list(node.inputs[1:]) == list(step.inputs[1:])
 
 
 def _product(gemm: ir.Node, x: ir.Value, shape: ir.Shape) -> ir.Value:

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from .models import ONNX_TYPES
+
 RESULT = "extra_result"
 
 
@@ -48,3 +50,30 @@ def _branch(name: str, names: Sequence[str]) -> onnx.GraphProto:
 
 def _chain(values: Sequence[str]) -> list[onnx.NodeProto]:
     return [helper.make_node("Neg", [x], [y], name=y) for x, y in itertools.pairwise(values)]
+
+
+def with_reading_branch(
+    model: onnx.ModelProto,
+    value: str,
+    steps: Sequence[tuple[str, list[str]]],
+    otherwise: str,
+    kind: str,
+    shape: list[int],
+) -> onnx.ModelProto:
+    """The model with one more output: `value` behind steps (op, other inputs) inside a branch, or another value."""
+    names = [value, *(f"inside_{index}" for index in range(len(steps)))]
+    nodes = [
+        helper.make_node(op_type, [x, *others], [y], name=y)
+        for (op_type, others), (x, y) in zip(steps, itertools.pairwise(names), strict=True)
+    ]
+    result = helper.make_tensor_value_info(names[-1], ONNX_TYPES[kind], shape)
+    other = helper.make_tensor_value_info("otherwise", ONNX_TYPES[kind], shape)
+    copy = helper.make_node("Identity", [otherwise], ["otherwise"], name="otherwise")
+    branches = {
+        "then_branch": helper.make_graph(nodes, "then", [], [result]),
+        "else_branch": helper.make_graph([copy], "else", [], [other]),
+    }
+    model.graph.input.append(helper.make_tensor_value_info("condition", TensorProto.BOOL, []))
+    model.graph.node.append(helper.make_node("If", ["condition"], [RESULT], name="branches", **branches))
+    model.graph.output.append(helper.make_tensor_value_info(RESULT, ONNX_TYPES[kind], shape))
+    return model
