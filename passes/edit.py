@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 import onnx_ir as ir
 
-from .match.constants import is_default_domain
+from .match.constants import is_default_domain, is_op
 from .names import node_name, value_name
 
 
@@ -74,6 +74,27 @@ def replace(old: ir.Value, new: ir.Value) -> None:
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     old.name = value_name(graph, f"{name}_replaced")
     new.name = name
+
+
+def replace_nodes(nodes: Sequence[ir.Node], new: ir.Value) -> None:
+    """Puts one value in the place of nodes that compute the same, and removes them.
+
+    Args:
+        nodes: with one output each; at most one of these is an output of the graph (`can_be_one`).
+        new: read instead; takes over the name of the output of the graph, else of the first node.
+    """
+    heir = next((node for node in nodes if node.outputs[0].is_graph_output()), nodes[0])
+    for node in nodes:
+        if node is not heir:
+            ir.convenience.replace_all_uses_with(node.outputs[0], new)
+    replace(heir.outputs[0], new)
+    remove_dead(nodes)
+
+
+def move_shapes(old: ir.Value, new: ir.Value) -> None:
+    """Lets those who only ask for the shape of `old` ask `new`."""
+    for use in [use for use in old.uses() if is_op(use.node, "Shape")]:
+        use.node.replace_input_with(use.idx, new)
 
 
 def remove_dead(candidates: Iterable[ir.Node | None]) -> None:

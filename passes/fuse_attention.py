@@ -9,17 +9,18 @@ import numpy as np
 import onnx_ir as ir
 
 from .base import CountingPass, Refusal
-from .edit import add_initializer, insert, opset_of, remove_dead, replace, set_type
-from .fuse_qlinear import qlinear_nodes
+from .edit import add_initializer, insert, move_shapes, opset_of, remove_dead, replace, replace_nodes, set_type
+from .fuse_qlinear import named_inputs, qlinear_nodes
 from .match.attention import Attention, MaskTerm, match_attention
-from .match.constants import is_op
+from .match.constants import constant, is_op
 from .match.dims import rank_of
 from .match.heads import Operand
 from .match.key_mask import Scores, prove_key_mask
-from .match.quantizers import Scale, quantizers_of, scale_of
+from .match.quantizers import Scale, can_be_one, only_consumer, quantizers_of, scale_of
 from .names import value_name
 from .ops import DOMAIN, fattention, qattention
 from .ops.attention import HEAD_SIZE, NUM_HEADS, SCALE, AttentionVariant, MaskKind, OutputType
+from .ops.qlinear import Variant
 
 _RANK = 4  # of scores and whatever is added to them
 _HIDDEN = np.float32(np.finfo(np.float32).min)
@@ -227,65 +228,61 @@ def _take_over(found: Attention, result: ir.Value) -> None:
         replace(found.y, result)
         remove_dead([last])
         return
-    quantizers = quantizers_of(found.y)
-    for index, quantizer in enumerate(quantizers):
-        if index == 0 or quantizer.outputs[0].is_graph_output():
-            replace(quantizer.outputs[0], result)
-        else:
-            ir.convenience.replace_all_uses_with(quantizer.outputs[0], result)
-    for use in [use for use in found.y.uses() if is_op(use.node, "Shape")]:
-        use.node.replace_input_with(use.idx, result)
-    remove_dead(quantizers)
+    move_shapes(found.y, result)
+    replace_nodes(quantizers_of(found.y), result)
 
 
 def _fold_quantizer(graph: ir.Graph, quantized: ir.Value) -> None:
     """QLinear_f32 -> Q becomes a QLinear with quantized output, if nothing else reads the float values."""
     quantizer = quantized.producer()
     y = quantizer.inputs[0] if quantizer is not None and is_op(quantizer, "QuantizeLinear") else None
-    linear = y.producer() if y is not None else None
-    found = [variant for node, variant in qlinear_nodes(graph) if node is linear]
-    if quantizer is None or y is None or linear is None or not found or found[0].y_type != "f32":
+    linear, variant = _qlinear_of(graph, y)
+    if quantizer is None or y is None or linear is None or variant is None or variant.y_type != "f32":
         return
     scale = scale_of(quantizer)
-    readers = [use.node for use in y.uses() if not is_op(use.node, "Shape")]
-    if isinstance(scale, str) or readers != [quantizer] or y.is_graph_output():
+    if isinstance(scale, str) or only_consumer(y, "Shape") is not quantizer:
         return
     kind = "u8" if scale.zero_point.dtype == np.uint8 else "s8"
-    variant = dataclasses.replace(found[0], y_type=cast(Any, kind))
-    inputs = [*linear.inputs, *quantizer.inputs[1:]]
-    result = ir.Value(name=value_name(graph, f"{linear.name}/y"), shape=y.shape)
-    set_type(result, ir.DataType.from_numpy(scale.zero_point.dtype))
-    folded = ir.Node(DOMAIN, variant.name, inputs, linear.attributes.values(), outputs=[result], name=linear.name)
-    folded.meta.update(linear.meta)
-    graph.insert_before(linear, folded)
-    replace(quantized, result)
-    for use in [use for use in y.uses() if is_op(use.node, "Shape")]:
-        use.node.replace_input_with(use.idx, result)
-    remove_dead([quantizer])
+    y_scale, y_zero_point = _parameters(graph, linear.name or "", {"y": scale})
+    named = named_inputs(linear, variant) | {"y_scale": y_scale, "y_zero_point": y_zero_point}
+    result = _with_output(graph, linear, dataclasses.replace(variant, y_type=cast(Any, kind)), named)
+    move_shapes(y, result)
+    replace_nodes([quantizer], result)
 
 
 def _unfold_quantizer(graph: ir.Graph, value: ir.Value) -> None:
     """QLinear with quantized output -> DQ becomes a QLinear_f32, if nothing reads the quantized values as such."""
     dequantizer = value.producer()
     y = dequantizer.inputs[0] if dequantizer is not None and is_op(dequantizer, "DequantizeLinear") else None
+    linear, variant = _qlinear_of(graph, y)
+    if y is None or linear is None or variant is None or y.is_graph_output():
+        return
+    named = named_inputs(linear, variant)
+    step, zero_point = constant(named["y_scale"]), constant(named["y_zero_point"])
+    assert step is not None  # an initializer of FuseQLinearPass
+    assert zero_point is not None
+    scale = Scale(step, zero_point)
+    readers = list({use.node: None for use in y.uses() if not is_op(use.node, "Shape")})
+    undo = all(is_op(node, "DequantizeLinear") and node.graph is graph and scale_of(node) == scale for node in readers)
+    if not undo or not can_be_one(readers) or (scale.is_one_sided and variant.activation != "relu"):
+        return
+    result = _with_output(graph, linear, dataclasses.replace(variant, y_type="f32"), named)
+    move_shapes(y, result)
+    replace_nodes(readers, result)
+
+
+def _qlinear_of(graph: ir.Graph, y: ir.Value | None) -> tuple[ir.Node | None, Variant | None]:
+    """The QLinear that computes a value, and its variant."""
     linear = y.producer() if y is not None else None
-    found = [variant for node, variant in qlinear_nodes(graph) if node is linear]
-    if dequantizer is None or y is None or linear is None or not found or y.is_graph_output():
-        return
-    scale = scale_of(dequantizer)
-    readers = {use.node: None for use in y.uses() if not is_op(use.node, "Shape")}
-    clamps = isinstance(scale, str) or (scale.is_one_sided and found[0].activation != "relu")
-    if clamps or not all(is_op(reader, "DequantizeLinear") and scale_of(reader) == scale for reader in readers):
-        return
-    variant = dataclasses.replace(found[0], y_type="f32")
-    result = ir.Value(name=value_name(graph, f"{linear.name}/y"), shape=y.shape)
-    set_type(result, ir.DataType.FLOAT)
-    inputs = linear.inputs[: len(variant.inputs)]
-    unfolded = ir.Node(DOMAIN, variant.name, inputs, linear.attributes.values(), outputs=[result], name=linear.name)
-    unfolded.meta.update(linear.meta)
-    graph.insert_before(linear, unfolded)
-    for reader in readers:
-        replace(reader.outputs[0], result)
-    for use in [use for use in y.uses() if is_op(use.node, "Shape")]:
-        use.node.replace_input_with(use.idx, result)
-    remove_dead([*readers, linear])
+    return next(((node, variant) for node, variant in qlinear_nodes(graph) if node is linear), (None, None))
+
+
+def _with_output(graph: ir.Graph, linear: ir.Node, variant: Variant, named: dict[str, ir.Value | None]) -> ir.Value:
+    """The result of a QLinear like this one with another type of output, put in front of it."""
+    result = ir.Value(name=value_name(graph, f"{linear.name}/y"), shape=linear.outputs[0].shape)
+    set_type(result, {"f32": ir.DataType.FLOAT, "u8": ir.DataType.UINT8, "s8": ir.DataType.INT8}[variant.y_type])
+    inputs = [named[name] for name in variant.inputs]
+    node = ir.Node(DOMAIN, variant.name, inputs, linear.attributes.values(), outputs=[result], name=linear.name)
+    node.meta.update(linear.meta)
+    graph.insert_before(linear, node)
+    return result

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .base import CountingPass, Refusal
-from .edit import add_initializer, opset_of, remove_dead, replace, set_type
+from .edit import add_initializer, move_shapes, opset_of, remove_dead, replace, replace_nodes, set_type
 from .match.constants import Array, constant, is_op
 from .match.linear import Linear, match_linear, weight_input
 from .match.quantizers import Scale, quantizers_of
@@ -42,6 +42,11 @@ def qlinear_nodes(graph: ir.Graph) -> list[tuple[ir.Node, Variant]]:
     """The QLinear nodes of a graph with what their names say."""
     named = [(node, Variant.parse(node.op_type)) for node in graph if node.domain == DOMAIN]
     return [(node, variant) for node, variant in named if variant is not None]
+
+
+def named_inputs(node: ir.Node, variant: Variant) -> dict[str, ir.Value | None]:
+    """The inputs of a QLinear by the names that its contract gives them."""
+    return dict(zip(variant.inputs, node.inputs, strict=True))
 
 
 class FuseQLinearPass(CountingPass):
@@ -187,13 +192,5 @@ def _take_over(linear: Linear, result: ir.Value) -> None:
         replace(old, result)
         remove_dead([old.producer()])
         return
-    quantizers = quantizers_of(old)
-    for quantizer in quantizers:
-        output = quantizer.outputs[0]
-        if output.is_graph_output() or quantizer is quantizers[0]:
-            replace(output, result)
-        else:
-            ir.convenience.replace_all_uses_with(output, result)
-    for use in [use for use in old.uses() if is_op(use.node, "Shape")]:
-        use.node.replace_input_with(use.idx, result)
-    remove_dead(quantizers)
+    move_shapes(old, result)
+    replace_nodes(quantizers_of(old), result)

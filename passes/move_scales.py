@@ -12,10 +12,10 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from .base import CountingPass
-from .edit import insert, remove_dead, replace, set_type, top_level
+from .edit import insert, remove_dead, replace_nodes, set_type, top_level
 from .match.constants import is_op
 from .match.linear import match_linear, weight_input
-from .match.quantizers import Scale, quantizers_of, scale_of
+from .match.quantizers import Scale, can_be_one, quantizers_of, scale_of
 from .names import node_name, value_name
 
 _ONE_INPUT = ("Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Split")
@@ -163,12 +163,7 @@ def _move_up(quantizer: ir.Node, ends: set[ir.Value]) -> bool:
         node.replace_input_with(index, moved)
     for output in node.outputs:
         set_type(output, dtype)
-        for old in quantizers_of(output):
-            if old.outputs[0].is_graph_output():
-                replace(old.outputs[0], output)
-            else:
-                ir.convenience.replace_all_uses_with(old.outputs[0], output)
-            remove_dead([old])
+        replace_nodes(quantizers_of(output), output)
     return True
 
 
@@ -177,9 +172,7 @@ def _is_quantized_alike(value: ir.Value, scale: Scale) -> bool:
     quantizers = quantizers_of(value)
     if value.is_graph_output() or not quantizers or any(scale_of(q) != scale for q in quantizers):
         return False
-    if sum(q.outputs[0].is_graph_output() for q in quantizers) and len(quantizers) > 1:
-        return False
-    return all(use.node in quantizers or is_op(use.node, "Shape") for use in value.uses())
+    return can_be_one(quantizers) and all(use.node in quantizers or is_op(use.node, "Shape") for use in value.uses())
 
 
 def _leads_to(value: ir.Value, scale: Scale, ends: set[ir.Value]) -> bool:

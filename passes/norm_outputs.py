@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import onnx_ir as ir
 
-from .edit import add_initializer, remove_dead, replace, set_type
+from .edit import add_initializer, move_shapes, remove_dead, replace, replace_nodes, set_type
 from .match.constants import Array, is_op
 from .match.layer_norm import LayerNorm
 from .match.quantizers import Scale, quantizers_of, scale_of
@@ -73,13 +73,9 @@ def put(norm: LayerNorm, op_name: str, inputs: Sequence[ir.Value], arrays: Mappi
 
 
 def _connect(y: ir.Value, results: list[ir.Value], outputs: NormOutputs, quantizers: list[ir.Node]) -> None:
-    for index, quantizer in enumerate(quantizers):
-        if index == 0:
-            replace(quantizer.outputs[0], results[-1])
-        else:
-            ir.convenience.replace_all_uses_with(quantizer.outputs[0], results[-1])
-    remove_dead(quantizers)
+    if quantizers:
+        replace_nodes(quantizers, results[-1])
     if outputs.f32:
         replace(y, results[0])
     else:
-        ir.convenience.replace_all_uses_with(y, results[-1])  # only Shape is left
+        move_shapes(y, results[-1])

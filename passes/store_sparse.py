@@ -10,7 +10,7 @@ import onnx_ir as ir
 from . import storage
 from .base import CountingPass
 from .edit import add_initializer
-from .fuse_qlinear import qlinear_nodes
+from .fuse_qlinear import named_inputs, qlinear_nodes
 from .match.constants import Array, constant
 from .ops.qlinear import Variant
 
@@ -38,7 +38,8 @@ class StoreSparsePass(CountingPass):
         for node, variant in qlinear_nodes(graph):
             if variant.sparse:
                 continue
-            weight, zero_point = node.inputs[3], constant(node.inputs[5])
+            named = named_inputs(node, variant)
+            weight, zero_point = named["weight"], constant(named["w_zero_point"])
             assert weight is not None  # FuseQLinearPass
             assert zero_point is not None  # FuseQLinearPass
             signed = _signed(weight, zero_point)
@@ -80,8 +81,8 @@ def _store(graph: ir.Graph, node: ir.Node, weight: ir.Value, zero_point: Array, 
 def _make_sparse(graph: ir.Graph, node: ir.Node, variant: Variant, stored: _Stored) -> None:
     sparse = dataclasses.replace(variant, sparse=True)
     zero = add_initializer(graph, f"{node.name}/w_zero_point", np.zeros((), np.int8))
-    x, x_scale, x_zero_point, _, w_scale, _, *rest = node.inputs
-    inputs = [x, x_scale, x_zero_point, stored.blocks, stored.gaps, w_scale, zero, *rest]
+    named = named_inputs(node, variant) | {"blocks": stored.blocks, "block_gaps": stored.gaps, "w_zero_point": zero}
+    inputs = [named[name] for name in sparse.inputs]
     outputs = [ir.Value(name=None, type=node.outputs[0].type, shape=node.outputs[0].shape)]
     replacement = ir.Node(node.domain, sparse.name, inputs, node.attributes.values(), outputs=outputs, name=node.name)
     replacement.meta.update(node.meta)

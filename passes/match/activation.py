@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from .constants import is_constant, is_default_domain, is_op, scalar
-from .quantizers import Scale, scale_of
+from .constants import constant, is_constant, is_default_domain, is_op
+from .dims import rank_of
+from .quantizers import Scale, rounding_scale
 
 Samples = npt.NDArray[np.float64]
 
@@ -83,10 +84,11 @@ class _Region:
         self.start = start
         self.samples: dict[ir.Value, Samples] = {start: _POINTS}
         self.nodes: dict[ir.Node, None] = {}
+        self._rank = rank_of(start) or 1  # a constant with more axes would add some to the result
 
     def grow(self) -> ActivationMatch | None:
         """Adds nodes in order of dependence until one of them yields an activation."""
-        waiting = [use.node for use in self.start.uses()]
+        waiting = self._readers(self.start)
         while waiting and len(self.nodes) < _MAX_NODES:
             node = waiting.pop(0)
             if node in self.nodes:
@@ -100,8 +102,12 @@ class _Region:
             match = self._recognise(output)
             if match is not None:
                 return match
-            waiting += [use.node for use in output.uses()]
+            waiting += self._readers(output)
         return None
+
+    def _readers(self, value: ir.Value) -> list[ir.Node]:
+        """Those of the value's own graph: what is inside a branch stays there."""
+        return [use.node for use in value.uses() if use.node.graph is self.start.graph]
 
     def _evaluate(self, node: ir.Node) -> Samples | None:
         """The node's output, or None if it is not elementwise or depends on anything else."""
@@ -117,18 +123,22 @@ class _Region:
             return np.asarray(function(*arguments), np.float64)
 
     def _argument(self, value: ir.Value | None) -> Samples | None:
-        if value is None or value in self.samples:
-            return None if value is None else self.samples[value]
+        if value is None or is_op(value.producer(), "QuantizeLinear"):
+            return None  # arithmetic on quantized data is another
+        if value in self.samples:
+            return self.samples[value]
         if not is_constant(value) or (
             value.shape is not None and value.shape.is_static() and value.shape.numpy() not in _ONE
         ):
             return None
-        number = scalar(value)
-        return None if number is None or number.dtype.kind not in "fiu" else number.astype(np.float64)
+        number = constant(value)
+        if number is None or number.size != 1 or number.ndim > self._rank or number.dtype.kind not in "fiu":
+            return None
+        return number.reshape(()).astype(np.float64)
 
     def _evaluate_pair(self, node: ir.Node) -> Samples | None:
         """Q and DQ are transparent, but for the clamp of a quantizer that knows one sign only."""
-        scale = scale_of(node)
+        scale = rounding_scale(node)
         source = node.inputs[0]
         if not isinstance(scale, Scale) or source not in self.samples:
             return None

@@ -13,7 +13,7 @@ from .dims import dimension, same_size
 from .heads import BY_HEAD, KEYS_LAST, NoMatchError, Operand, constant_factor, merges_heads, rounding_of, trace_operand
 from .key_mask import HIDING, Role
 from .linear import output_scale
-from .quantizers import Scale
+from .quantizers import Scale, only_consumer
 
 _MAX_STEPS = 32
 
@@ -181,25 +181,27 @@ def _walk_probabilities(value: ir.Value) -> tuple[ir.Node, bool]:
     """From the Softmax down to the product with v, and whether the probabilities are rounded."""
     rounded = False
     for _ in range(_MAX_STEPS):
-        readers = {use.node: None for use in value.uses() if not is_op(use.node, "Shape")}
-        guarded = _behind_nan_guard(value, list(readers))
+        guarded = _behind_nan_guard(value)
         if guarded is not None:
             value = guarded
             continue
-        if value.is_graph_output() or len(readers) != 1:
+        node = only_consumer(value, "Shape")
+        if node is None:
             raise NoMatchError("the probabilities are used elsewhere")
-        node = next(iter(readers))
         if is_op(node, "MatMul") and node.inputs[0] is value:
             return node, rounded
         if not is_op(node, "QuantizeLinear", "DequantizeLinear", "Identity"):
             raise NoMatchError(f"{node.op_type} on the probabilities")
-        rounded |= is_op(node, "QuantizeLinear")
+        if not is_op(node, "Identity"):
+            rounding_of(node)
+            rounded = True
         value = node.outputs[0]
     raise NoMatchError("the probabilities are not multiplied by v")
 
 
-def _behind_nan_guard(value: ir.Value, readers: list[ir.Node]) -> ir.Value | None:
+def _behind_nan_guard(value: ir.Value) -> ir.Value | None:
     """Where(IsNaN(p), 0, p), which gives rows without visible keys 0."""
+    readers = {use.node: None for use in value.uses() if not is_op(use.node, "Shape")}
     guard = next((node for node in readers if is_op(node, "Where")), None)
     test = next((node for node in readers if is_op(node, "IsNaN")), None)
     if guard is None or test is None or len(readers) != 2 or value.is_graph_output():
@@ -213,14 +215,12 @@ def _walk_result(weighted: ir.Node, q: Operand) -> tuple[ir.Value, Scale | None]
     """From the product with v down to the merged heads; the scale, if the result is quantized."""
     value, scale, axes = weighted.outputs[0], None, tuple(range(4))
     for _ in range(_MAX_STEPS):
-        readers = {use.node: None for use in value.uses() if not is_op(use.node, "Shape")}
-        if value.is_graph_output() or len(readers) != 1:
+        node = only_consumer(value, "Shape")
+        if node is None:
             raise NoMatchError("the heads of the result are used elsewhere")
-        node = next(iter(readers))
-        if is_op(node, "QuantizeLinear") and node.inputs[0] is value:
-            scale = rounding_of(node)
-        elif is_op(node, "DequantizeLinear"):
-            scale = None
+        if is_op(node, "QuantizeLinear", "DequantizeLinear") and node.inputs[0] is value:
+            found = rounding_of(node)
+            scale = found if is_op(node, "QuantizeLinear") else None
         elif is_op(node, "Transpose") and "perm" in node.attributes:
             axes = tuple(axes[axis] for axis in node.attributes["perm"].as_ints())
         elif is_op(node, "Reshape") and axes == BY_HEAD and merges_heads(node, q):

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from .constants import Array, constant, int_attribute, is_constant, is_op
 from .counting import counted_rows
 from .dims import dimension, rank_of, same_size
-from .quantizers import Scale, scale_of
+from .quantizers import Scale, rounding_scale, scale_of
 
 _ID_TYPES = (ir.DataType.INT64, ir.DataType.INT32)
 _FEWEST, _MOST = 2, 3
@@ -164,11 +164,11 @@ def _table(gather: ir.Node) -> tuple[Array, Scale | None] | str:
 
 
 def _scales_between(rows: ir.Value, gather: ir.Node) -> list[Scale] | None:
-    """The scales of all Q and DQ from a Gather to the sum; None if one of them is not a single number."""
+    """The scales of all Q and DQ from a Gather to the sum; None if one of them does more than round."""
     scales: list[Scale] = []
     node = rows.producer()
     while node is not None and node is not gather:
-        scale = scale_of(node)
+        scale = rounding_scale(node)
         if isinstance(scale, str):
             return None
         scales.append(scale)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from .constants import int_attribute, is_op
 from .dims import Dimension, Element, dimension, elements, number, rank_of, same_size, static_size
-from .quantizers import Scale, scale_of
+from .quantizers import Scale, rounding_scale, scale_of
 
 BY_HEAD = (0, 2, 1, 3)
 """The permutation from `[B, S, h, d]` to `[B, h, S, d]`, and back."""
@@ -18,6 +18,7 @@ KEYS_LAST = (0, 2, 3, 1)
 """The permutation from `[B, S, h, d]` to `[B, h, d, S]`."""
 
 _MAX_STEPS = 32
+_CLAMPS = "a quantizer between linear and product clamps at zero"
 _SWAPPED = (0, 1, 3, 2)
 
 
@@ -52,7 +53,7 @@ class NoMatchError(Exception):
 
 def rounding_of(node: ir.Node) -> Scale:
     """The scale of a Q or DQ that only adds a rounding."""
-    scale = scale_of(node)
+    scale = rounding_scale(node)
     if isinstance(scale, str):
         raise NoMatchError(scale)
     return scale
@@ -132,9 +133,11 @@ def _as_operand(source: ir.Value, scales: list[tuple[Scale, float]], factor: flo
         return Operand(source, False, None, factor, heads, size, source, 0)
     scale, factor_behind = scales[-1]
     if any(other.is_one_sided for other, _ in scales[:-1] if other != scale):
-        raise NoMatchError("a quantizer between linear and product clamps at zero")
+        raise NoMatchError(_CLAMPS)
     roundings = len(scales) // 2
     if isinstance(own, Scale) and not is_quantized and producer is not None and producer.inputs[0] is not None:
+        if any(other.is_one_sided and other.zero_point != own.zero_point for other, _ in scales):
+            raise NoMatchError(_CLAMPS)
         return Operand(producer.inputs[0], True, own, factor, heads, size, source, roundings)
     ahead = factor / factor_behind
     if not (math.isfinite(ahead) and ahead > 0):

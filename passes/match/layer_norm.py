@@ -111,6 +111,8 @@ def _square_of(value: ir.Value) -> ir.Node | None:
     """Pow(value, 2) or value * value."""
     for use in value.uses():
         node = use.node
+        if node.graph is not value.graph:
+            continue  # inside a branch
         exponent = scalar(node.inputs[1]) if is_op(node, "Pow") and use.idx == 0 else None
         if exponent is not None and float(exponent) == 2.0:
             return node

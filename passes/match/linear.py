@@ -10,7 +10,7 @@ import onnx_ir as ir
 from ..errors import ConversionError
 from .activation import match_activation
 from .constants import Array, constant, int_attribute, is_constant, is_default_domain, is_op
-from .quantizers import Scale, behind_pair, only_consumer, quantizers_of, scale_of
+from .quantizers import Scale, behind_pair, can_be_one, only_consumer, quantizers_of, scale_of
 from .weights import QuantizedWeight, match_weight
 
 _PRODUCT_OPS = {
@@ -127,8 +127,7 @@ def output_scale(y: ir.Value) -> Scale | None:
         return None
     quantizers = quantizers_of(y)
     others = [u.node for u in y.uses() if u.node not in quantizers and not is_op(u.node, "Shape")]
-    leaves_graph = any(q.outputs[0].is_graph_output() for q in quantizers)
-    if not quantizers or others or (leaves_graph and len(quantizers) > 1):
+    if not quantizers or others or not can_be_one(quantizers):
         return None
     scales = [scale_of(q) for q in quantizers]
     first = scales[0]

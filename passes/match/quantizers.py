@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import onnx_ir as ir
 
 from ..errors import ConversionError
 from .constants import Array, constant, int_attribute, is_constant, is_op
+
+_MOVES_DATA = ("Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,15 +81,53 @@ def _implied_type(node: ir.Node) -> np.dtype[np.generic]:
     return ir.DataType(int_attribute(node, "output_dtype", 0) or ir.DataType.UINT8).numpy()
 
 
+def rounding_scale(node: ir.Node) -> Scale | str:
+    """The scale of a Q or DQ that only rounds, together with the other half of its pair, or the reason why it does not.
+
+    A DQ is compared with the Q that its data comes from: a walk along a pair, in either direction, passes it. The scale
+    of a DQ whose data comes from elsewhere stands for itself.
+    """
+    scale = scale_of(node)
+    quantizer = _quantizer_above(node) if is_op(node, "DequantizeLinear") else None
+    if quantizer is not None and isinstance(scale, Scale) and scale_of(quantizer) != scale:
+        return "quantized with one scale and dequantized with another"
+    return scale
+
+
+def _quantizer_above(dequantizer: ir.Node) -> ir.Node | None:
+    """The Q that a DQ undoes, data movement aside."""
+    node = dequantizer.inputs[0].producer() if dequantizer.inputs[0] is not None else None
+    while node is not None and is_op(node, *_MOVES_DATA) and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node if is_op(node, "QuantizeLinear") else None
+
+
 def quantizers_of(value: ir.Value) -> list[ir.Node]:
-    """The QuantizeLinear nodes that read a value as their data."""
-    return [use.node for use in value.uses() if use.idx == 0 and is_op(use.node, "QuantizeLinear")]
+    """The QuantizeLinear nodes of a value's own graph that read it as their data.
+
+    Those inside a branch or a loop have to stay there: what a branch gives out it must compute itself.
+    """
+    readers = [use.node for use in value.uses() if use.idx == 0 and use.node.graph is value.graph]
+    return [node for node in readers if is_op(node, "QuantizeLinear")]
 
 
-def only_consumer(value: ir.Value) -> ir.Node | None:
-    """The node that alone reads a value; None if there are more, or if the value leaves the graph."""
-    consumers = {id(use.node): use.node for use in value.uses()}
-    return next(iter(consumers.values())) if len(consumers) == 1 and not value.is_graph_output() else None
+def can_be_one(nodes: Iterable[ir.Node]) -> bool:
+    """Whether nodes that compute the same can become one value: two outputs of a graph cannot."""
+    return sum(node.outputs[0].is_graph_output() for node in nodes) <= 1
+
+
+def only_consumer(value: ir.Value, *besides: str) -> ir.Node | None:
+    """The node of a value's own graph that alone reads it; None if there are more, or if the value leaves the graph.
+
+    Args:
+        value: what is read.
+        besides: ops of ONNX that do not count as readers.
+    """
+    consumers = {use.node: None for use in value.uses() if not is_op(use.node, *besides)}
+    if len(consumers) != 1 or value.is_graph_output():
+        return None
+    consumer = next(iter(consumers))
+    return consumer if consumer.graph is value.graph else None
 
 
 def behind_pair(value: ir.Value) -> tuple[ir.Value, Scale] | None:
@@ -101,10 +142,8 @@ def behind_pair(value: ir.Value) -> tuple[ir.Value, Scale] | None:
         or dequantizer.inputs[0] is not quantizer.outputs[0]
     ):
         return None
-    first, second = scale_of(quantizer), scale_of(dequantizer)
-    if isinstance(first, str) or isinstance(second, str) or first != second:
-        return None
-    return dequantizer.outputs[0], first
+    scale = rounding_scale(dequantizer)
+    return None if isinstance(scale, str) else (dequantizer.outputs[0], scale)
 
 
 def without_rounding(value: ir.Value) -> ir.Value:
@@ -114,7 +153,7 @@ def without_rounding(value: ir.Value) -> ir.Value:
     quantizer = quantized.producer() if quantized is not None else None
     if dequantizer is None or quantizer is None or not is_op(quantizer, "QuantizeLinear"):
         return value
-    scale, source = scale_of(dequantizer), quantizer.inputs[0]
-    if source is None or not isinstance(scale, Scale) or scale_of(quantizer) != scale or scale.is_one_sided:
+    scale, source = rounding_scale(dequantizer), quantizer.inputs[0]
+    if source is None or isinstance(scale, str) or scale.is_one_sided:
         return value
     return source

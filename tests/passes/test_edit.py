@@ -5,8 +5,18 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx_ir as ir
+import pytest
 
-from pyfastep.passes.edit import add_initializer, insert, remove_dead, replace, set_type, top_level
+from pyfastep.passes.edit import (
+    add_initializer,
+    insert,
+    move_shapes,
+    remove_dead,
+    replace,
+    replace_nodes,
+    set_type,
+    top_level,
+)
 
 from .models import Builder, op_types, to_ir
 
@@ -80,3 +90,39 @@ def test_top_level_asks_for_domain_and_type() -> None:
     b.output("y", ["n", 4])
     graph = to_ir(b.build()).graph
     assert top_level(graph, "Neg", "Abs") == [graph[1]]
+
+
+@pytest.mark.parametrize("leaving", [0, 2])
+def test_nodes_that_compute_the_same_are_replaced(leaving: int) -> None:
+    """The result has the name of the one that leaves the graph, or of the first."""
+    b = Builder()
+    b.input("x", ["n", 4])
+    for index in range(3):
+        b.node("Neg", ["x"], f"a{index}")
+        if index == leaving == 2:
+            b.output(f"a{index}", ["n", 4])
+        else:
+            b.node("Abs", [f"a{index}"], f"y{index}")
+            b.output(f"y{index}", ["n", 4])
+    model = to_ir(b.build())
+    nodes, graph = top_level(model.graph, "Neg"), model.graph
+    names = [value.name for value in graph.outputs]
+    new = insert(nodes[0], "Sqrt", [graph.inputs[0]], name="sqrt", like=graph.inputs[0])
+    replace_nodes(nodes, new)
+    assert new.name == f"a{leaving}"
+    assert [value.name for value in graph.outputs] == names
+    assert not {"Neg"} & set(op_types(model))
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)
+
+
+def test_shapes_move() -> None:
+    b = Builder()
+    b.input("x", ["n", 4])
+    b.node("Neg", ["x"], "a")
+    b.node("Shape", ["a"], "s")
+    b.node("Abs", ["a"], "y")
+    b.output("s", [2], "i64")
+    b.output("y", ["n", 4])
+    graph = to_ir(b.build()).graph
+    move_shapes(graph[0].outputs[0], graph.inputs[0])
+    assert [node.inputs[0].name for node in graph if node.inputs[0] is not None] == ["x", "x", "a"]

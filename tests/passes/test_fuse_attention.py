@@ -134,6 +134,66 @@ def test_one_float_product(dropped: list[str], reason: str) -> None:
     assert error <= MAX_ERROR_RATIO * source_error
 
 
+def widen(model: onnx.ModelProto, quantized: str) -> None:
+    """Lets the DQ behind the quantizer of a value have twice its scale."""
+    quantizer = next(n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == quantized)
+    dequantizer = next(n for n in model.graph.node if n.input[:1] == [quantizer.output[0]])
+    scale = onnx.numpy_helper.to_array(constant_of(model, dequantizer.input[1]))
+    dequantizer.input[1] = f"{quantized}_twice"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(2 * scale, dequantizer.input[1]))
+
+
+@pytest.mark.parametrize("value", ["scores", "softmax", "context"])
+def test_pairs_of_two_scales(value: str) -> None:
+    """They do more than round."""
+    source = encoder_model(products=True)
+    widen(source, value)
+    model, report = convert(source)
+    assert report.encoder is not None
+    assert [entry.reason for entry in report.encoder.unfused] == [
+        "quantized with one scale and dequantized with another"
+    ]
+    feeds = feeds_of(source, 3, 6)
+    assert cosine(run(source, feeds)[0], run(model, feeds)[0]) > 0.9995
+
+
+@pytest.mark.parametrize(("dropped", "is_float"), [(False, False), (True, True)])
+@pytest.mark.parametrize("side", ["q_heads", "v_heads"])
+def test_operands_whose_scale_is_another_behind(side: str, dropped: bool, is_float: bool) -> None:
+    """The attention sees the second scale, the linear writes in the first."""
+    source = encoder_model(scale="on_scores")
+    widen(source, side)
+    if dropped:
+        drop_pair(source, "softmax")
+    model, _ = convert(source)
+    assert attention_of(model).op_type.startswith("FAttention" if is_float else "QAttention")
+    for seed in range(4):
+        feeds = feeds_of(source, 3, 6, seed)
+        assert cosine(run(source, feeds)[0], run(model, feeds)[0]) > 0.9995
+
+
+@pytest.mark.parametrize("leaving", [1, 2])
+def test_values_that_leave_the_graph_keep_their_names(leaving: int) -> None:
+    """One dequantized result can be what the linear computes, two cannot."""
+    source = encoder_model(scale="on_scores")
+    drop_pair(source, "softmax")
+    quantizer = next(n for n in source.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "v_heads")
+    nodes = [onnx.helper.make_node("QuantizeLinear", ["v_y", *quantizer.input[1:]], ["extra_q"], name="extra_q")]
+    for name in ("first", "second")[:leaving]:
+        nodes.append(onnx.helper.make_node("DequantizeLinear", ["extra_q", *quantizer.input[1:]], [name], name=name))
+        shape = ["batch", "length", HEADS * HEAD_SIZE]
+        source.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    insert_before(source, "v_split", *nodes)
+    model, _ = convert(source)
+    assert [value.name for value in model.graph.outputs] == [value.name for value in source.graph.output]
+    assert attention_of(model).op_type.startswith("FAttention")
+    linear = next(node for node in model.graph if node.name == "v_product/MatMul")
+    assert linear.op_type == ("QLinear_f32" if leaving == 1 else "QLinear_u8")
+    feeds = feeds_of(source, 3, 6)
+    for found, expected in zip(run(model, feeds), run(source, feeds), strict=True):
+        assert cosine(found, expected) > 0.9995
+
+
 def test_quantizers_that_clamp_stay() -> None:
     """Of q, where they do what a ReLU did."""
     source = encoder_model(scale="on_scores")

@@ -11,6 +11,7 @@ adds what `GELU_SLACK` allows.
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 
@@ -19,8 +20,10 @@ from pyfastep.passes.fuse_qlinear import LAYER, FuseQLinearPass, qlinear_nodes
 from pyfastep.passes.match.constants import constant
 from pyfastep.passes.ops.arithmetic import COARSE_GELU_ERROR_BOUND
 from pyfastep.passes.ops.qlinear import reference
+from pyfastep.passes.pipeline import convert_model
 from pyfastep.passes.unpack_operators import UnpackOperatorsPass
 
+from .extra_nodes import with_reading_branch
 from .models import FORMS, RANK_2, Array, Builder, linear_model, op_types, random_weight, random_x, run, to_ir
 
 UNIT = 2.0**-24
@@ -255,3 +258,81 @@ def test_refusals_carry_reasons() -> None:
 def test_rank_2_forms_are_rank_2() -> None:
     """Guards the builder: a Gemm takes matrices only."""
     assert {form for form in FORMS if "gemm" in form} == set(RANK_2)
+
+
+def product_model() -> Builder:
+    """x [3, 20] -> Q -> DQ -> MatMul -> product [3, 12]; `other` and `other_q` are of its shape."""
+    b = Builder()
+    b.input("x", [3, 20])
+    pair = b.scale("x", 0.02, 120)
+    b.dequantize(b.quantize("x", pair, "x_q"), pair, "x_float")
+    b.constant("w", WEIGHT.T, np.int8)
+    b.dequantize("w", [b.constant("w_scale", 0.01), b.constant("w_zero", 0, np.int8)], "w_float")
+    b.node("MatMul", ["x_float", "w_float"], "product")
+    b.scale("y", 0.05, 100)
+    b.constant("bias", np.arange(12))
+    b.constant("other", np.zeros((3, 12)))
+    b.constant("other_q", np.zeros((3, 12)), np.uint8)
+    return b
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind"),
+    [
+        ([("QuantizeLinear", ["y_scale", "y_zero"])], "u8"),
+        ([("Relu", [])], "f32"),
+        ([("Add", ["bias"])], "f32"),
+        ([("Add", ["bias"]), ("QuantizeLinear", ["y_scale", "y_zero"])], "u8"),
+    ],
+    ids=["quantizer", "activation", "bias", "both"],
+)
+def test_what_a_branch_does_stays_in_it(steps: list[tuple[str, list[str]]], kind: str) -> None:
+    """A branch has to compute its output itself."""
+    other = "other_q" if kind == "u8" else "other"
+    source = with_reading_branch(product_model().build(), "product", steps, other, kind, [3, 12])
+    model = to_ir(source)
+    convert_model(model)
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)
+    assert [variant.name for _, variant in qlinear_nodes(model.graph)] == ["QLinear_f32"]
+    x = np.random.default_rng(0).standard_normal((3, 20)).astype(np.float32)
+    for condition in (True, False):
+        feeds = {"x": x, "condition": np.array(condition)}
+        (found,), (expected,) = run(model, feeds), run(source, feeds)
+        assert np.abs(found.astype(float) - expected).max() <= (1e-4 if kind == "f32" else 1)
+
+
+@pytest.mark.parametrize("leaving", [1, 2])
+def test_quantizers_of_one_scale_that_leave_the_graph(leaving: int) -> None:
+    """One output can be the result itself, two cannot."""
+    b = product_model()
+    for index in range(3):
+        b.quantize("product", ["y_scale", "y_zero"], f"q{index}")
+        if index < leaving:
+            b.output(f"q{index}", [3, 12], "u8")
+        else:
+            b.node("DequantizeLinear", [f"q{index}", "y_scale", "y_zero"], f"y{index}")
+            b.output(f"y{index}", [3, 12])
+    b.outputs.reverse()
+    source = b.build()
+    model = to_ir(source)
+    convert_model(model)
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)
+    assert [value.name for value in model.graph.outputs] == [value.name for value in source.graph.output]
+    ((_, variant),) = qlinear_nodes(model.graph)
+    assert variant.name == ("QLinear_u8" if leaving == 1 else "QLinear_f32")
+    feeds = {"x": np.random.default_rng(0).standard_normal((3, 20)).astype(np.float32)}
+    for found, expected in zip(run(model, feeds), run(source, feeds), strict=True):
+        assert np.abs(found.astype(float) - expected).max() <= (0.0501 if found.dtype == np.float32 else 1)
+
+
+def test_a_pair_of_two_scales_in_front_of_the_activation() -> None:
+    """Is a factor of two, which the QLinear must not lose."""
+    b = product_model()
+    again = b.dequantize(b.quantize("product", ["y_scale", "y_zero"], "q"), b.scale("z", 0.1, 100), "again")
+    b.quantize(b.node("Relu", [again], "relu"), b.scale("r", 0.1, 0), "y")
+    b.output("y", [3, 12], "u8")
+    source = b.build()
+    model = to_ir(source)
+    convert_model(model)
+    feeds = {"x": np.random.default_rng(0).standard_normal((3, 20)).astype(np.float32)}
+    assert np.abs(run(model, feeds)[0].astype(int) - run(source, feeds)[0]).max() <= 1

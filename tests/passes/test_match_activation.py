@@ -8,8 +8,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from pyfastep.passes.infer_shapes import InferShapesPass
 from pyfastep.passes.match.activation import match_activation
 
+from .extra_nodes import with_reading_branch
 from .models import Builder, gelu, to_ir
 
 SQRT2 = 2**0.5
@@ -174,3 +176,56 @@ def test_a_graph_output_ends_the_search() -> None:
     b.output("s", ["n", 4])
     start = next(node.outputs[0] for node in to_ir(b.build()).graph if node.op_type == "Neg")
     assert match_activation(start) is None
+
+
+def test_quantized_and_dequantized_by_different_scales() -> None:
+    """Not a rounding, but a factor."""
+
+    def write(b: Builder, x: str) -> str:
+        quantized = b.quantize(x, b.scale("q", 0.05, 128), "s_q")
+        return relu(b, b.dequantize(quantized, b.scale("dq", 0.1, 128), "s_dq"))
+
+    assert match_activation(start_of(Builder(), write)) is None
+
+
+def test_arithmetic_on_quantized_data() -> None:
+    """max(q, 0) is no ReLU where the zero point is another."""
+
+    def write(b: Builder, x: str) -> str:
+        parameters = b.scale("q", 0.05, 5, "s8")
+        quantized = b.quantize(x, parameters, "s_q")
+        clipped = b.node("Max", [quantized, b.constant("zero", 0, np.int8)], "clipped")
+        return b.node("Identity", [b.dequantize(clipped, parameters, "s_dq")], "g")
+
+    assert match_activation(start_of(Builder(), write)) is None
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "shape", "is_found"),
+    [
+        (["n", 4], (), True),
+        (["n", 4], (1, 1), True),
+        (["n", 4], (1, 1, 1), False),
+        (["n", "m", 4], (1, 1, 1), True),
+        (None, (1,), True),
+        (None, (1, 1), False),
+    ],
+)
+def test_constants_must_not_add_an_axis(x_shape: list[object] | None, shape: tuple[int, ...], is_found: bool) -> None:
+    b = Builder()
+    b.input("x", x_shape or ["n", 4])
+    b.node("Neg", ["x"], "s")
+    b.node("Identity", [b.node("Max", ["s", b.constant("zero", np.zeros(shape))], "g")], "y")
+    b.output("y", [*[1] * (len(shape) - len(x_shape or ["n", 4])), *(x_shape or ["n", 4])])
+    model = to_ir(b.build())
+    if x_shape is not None:
+        InferShapesPass()(model)
+    assert (match_activation(model.graph[0].outputs[0]) is not None) is is_found
+
+
+def test_an_activation_inside_a_branch_stays_there() -> None:
+    b = Builder()
+    b.input("x", [3, 4])
+    b.node("Neg", ["x"], "s")
+    model = to_ir(with_reading_branch(b.build(), "s", [("Relu", [])], "x", "f32", [3, 4]))
+    assert match_activation(model.graph[0].outputs[0]) is None

@@ -83,3 +83,22 @@ def test_two_picked_tables_are_one() -> None:
 )
 def test_refused(others: list[Any], reason: str) -> None:
     assert matched(others) == reason
+
+
+@pytest.mark.parametrize(("back", "is_matched"), [(0.01, True), (0.02, False)])
+@pytest.mark.parametrize("form", ["first", "behind"])
+def test_rounded_rows(form: str, back: float, is_matched: bool) -> None:
+    """Q and DQ of one scale only round; of two they multiply."""
+    b = builder({"ids_0": ["batch", LENGTH], "ids_1": ["batch", LENGTH]}, kinds={"ids_0": "i64", "ids_1": "i64"})
+    rows = []
+    for index, count in enumerate((WORDS, POSITIONS)):
+        table = b.constant(f"table_{index}", np.arange(count * FEATURES).reshape(count, FEATURES) % 256, np.uint8)
+        own, other = b.scale(f"own_{index}", 0.01, 120), b.scale(f"back_{index}", back, 120)
+        if form == "first":
+            row = b.node("Gather", [b.dequantize(table, own, f"float_{index}"), f"ids_{index}"], f"gather_{index}")
+        else:
+            row = b.dequantize(b.node("Gather", [table, f"ids_{index}"], f"gather_{index}"), own, f"float_{index}")
+        rows.append(b.dequantize(b.quantize(row, own, f"q_{index}"), other, f"rows_{index}"))
+    b.output(b.node("Add", rows, "sum"), ["batch", LENGTH, FEATURES])
+    found = match_embeddings(embedding_terms(add_behind(to_ir(b.build()))), FEATURES)
+    assert isinstance(found, str) is not is_matched, found

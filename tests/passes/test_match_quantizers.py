@@ -8,8 +8,17 @@ import onnx_ir as ir
 import pytest
 
 from pyfastep.passes.errors import ConversionError
-from pyfastep.passes.match.quantizers import Scale, behind_pair, only_consumer, quantizers_of, scale_of
+from pyfastep.passes.match.quantizers import (
+    Scale,
+    behind_pair,
+    only_consumer,
+    quantizers_of,
+    rounding_scale,
+    scale_of,
+    without_rounding,
+)
 
+from .extra_nodes import with_reading_branch
 from .models import Builder, to_ir
 
 
@@ -35,7 +44,20 @@ def test_behind_pair() -> None:
 
 @pytest.mark.parametrize("second", [(0.25, 7), (0.5, 8)])
 def test_a_pair_of_two_scales_is_none(second: tuple[float, int]) -> None:
-    assert behind_pair(pair_model((0.5, 7), second)[0].outputs[0]) is None
+    graph = pair_model((0.5, 7), second)
+    assert behind_pair(graph[0].outputs[0]) is None
+    assert without_rounding(graph[2].outputs[0]) is graph[2].outputs[0]
+    assert rounding_scale(graph[2]) == "quantized with one scale and dequantized with another"
+
+
+@pytest.mark.parametrize(("scale", "is_pair"), [(0.5, True), (0.25, False)])
+def test_data_may_move_inside_a_pair(scale: float, is_pair: bool) -> None:
+    b = Builder()
+    b.input("x", [3, 4])
+    turned = b.node("Transpose", [b.quantize("x", b.scale("a", 0.5, 7), "q")], "turned", perm=[1, 0])
+    b.dequantize(turned, b.scale("b", scale, 7), "y")
+    b.output("y", [4, 3])
+    assert isinstance(rounding_scale(to_ir(b.build()).graph[2]), Scale) is is_pair
 
 
 def test_a_pair_whose_inside_is_read_is_none() -> None:
@@ -49,6 +71,21 @@ def test_consumers() -> None:
     assert only_consumer(value) is graph[1]
     assert only_consumer(quantized) is None
     assert only_consumer(graph.outputs[0]) is None
+
+
+def test_readers_inside_a_branch_are_others() -> None:
+    """They cannot move out of it."""
+    b = Builder()
+    b.input("x", [3, 4])
+    b.node("Neg", ["x"], "v")
+    parameters = b.scale("a", 0.5, 7)
+    b.quantize("x", parameters, "y")
+    b.output("y", [3, 4], "u8")
+    model = to_ir(with_reading_branch(b.build(), "v", [("QuantizeLinear", parameters)], "y", "u8", [3, 4]))
+    value = model.graph[0].outputs[0]
+    assert len(value.uses()) == 1
+    assert quantizers_of(value) == []
+    assert only_consumer(value) is None
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from pyfastep.passes.fuse_qlinear import FuseQLinearPass
 from pyfastep.passes.move_scales import MoveScalesPass
 
+from .extra_nodes import with_reading_branch
 from .models import Builder, op_types, random_weight, run, to_ir
 
 WEIGHT = random_weight(12, 20)
@@ -203,3 +204,13 @@ def test_inputs_of_two_scales_are_not_joined() -> None:
     b.node("Identity", ["product"], "y")
     b.output("y", [6, 12])
     assert not MoveScalesPass()(to_ir(b.build())).modified
+
+
+def test_a_quantizer_inside_a_branch_stays_there() -> None:
+    """Beside one outside: both stay."""
+    b = start()
+    moved = reshape(b, "product", "flat", 36)
+    b.constant("other", np.zeros(36), np.uint8)
+    proto = finish(b, moved, [36])
+    source = with_reading_branch(proto, moved, [("QuantizeLinear", ["y_scale", "y_zero"])], "other", "u8", [36])
+    assert not MoveScalesPass()(to_ir(source)).modified
