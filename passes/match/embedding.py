@@ -124,13 +124,17 @@ def _match_embedding(rows: ir.Value) -> Embedding | str:
     ids = _without_cast(gather.inputs[1])
     if ids is None or ids.dtype not in _ID_TYPES or rank_of(ids) != 2:
         return "the ids of an embedding are not integers [B, S]"
-    table_scale = _table(gather)
+    roundings = _scales_between(rows, gather)
+    if roundings is None:
+        return "the rows of an embedding table are more than rounded"
+    table_scale = _table(gather, roundings)
     if isinstance(table_scale, str):
         return table_scale
     table, scale = table_scale
-    roundings = _scales_between(rows, gather)
-    if roundings is None or (scale is None and roundings):
+    if scale is None and roundings:
         return "the rows of a float embedding table are rounded"
+    if any(rounding.is_one_sided and rounding != scale for rounding in roundings):
+        return "a quantizer of the rows of an embedding table clamps at zero"
     if table.ndim != 2 or (scale is None and table.dtype != np.float32):
         return f"the embedding table is {table.dtype} with {table.ndim} dimensions, expected 2 in float32, u8 or s8"
     return Embedding(rows, ids, table, scale, gather)
@@ -143,8 +147,8 @@ def _without_cast(ids: ir.Value | None) -> ir.Value | None:
     return source if source is not None and source.dtype in _ID_TYPES else ids
 
 
-def _table(gather: ir.Node) -> tuple[Array, Scale | None] | str:
-    """The table in the type of the file, and its scale."""
+def _table(gather: ir.Node, roundings: list[Scale]) -> tuple[Array, Scale | None] | str:
+    """The table in the type of the file, and its scale, given the scales behind the Gather, the nearest last."""
     value = gather.inputs[0]
     node = value.producer() if value is not None else None
     if node is not None and is_op(node, "DequantizeLinear"):
@@ -157,9 +161,7 @@ def _table(gather: ir.Node) -> tuple[Array, Scale | None] | str:
     if data is None:
         return "the embedding table is not constant"
     if data.dtype in (np.uint8, np.int8):  # DequantizeLinear(Gather(table))
-        readers = [use.node for use in gather.outputs[0].uses() if is_op(use.node, "DequantizeLinear")]
-        found = scale_of(readers[0]) if readers else "the rows of the embedding table stay quantized"
-        return found if isinstance(found, str) else (data, found)
+        return (data, roundings[-1]) if roundings else "the rows of the embedding table stay quantized"
     return data, None
 
 

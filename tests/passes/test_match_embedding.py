@@ -10,7 +10,7 @@ import pytest
 
 from pyfastep.passes.match.embedding import Embedding, embedding_terms, match_embeddings
 
-from .models import to_ir
+from .models import Builder, to_ir
 from .unpacking import builder, random
 
 WORDS, POSITIONS, LENGTH, FEATURES = 20, 16, 5, 8
@@ -99,6 +99,42 @@ def test_rounded_rows(form: str, back: float, is_matched: bool) -> None:
         else:
             row = b.dequantize(b.node("Gather", [table, f"ids_{index}"], f"gather_{index}"), own, f"float_{index}")
         rows.append(b.dequantize(b.quantize(row, own, f"q_{index}"), other, f"rows_{index}"))
-    b.output(b.node("Add", rows, "sum"), ["batch", LENGTH, FEATURES])
-    found = match_embeddings(embedding_terms(add_behind(to_ir(b.build()))), FEATURES)
+    found = match_embeddings(embedding_terms(sum_value(b, rows)), FEATURES)
     assert isinstance(found, str) is not is_matched, found
+
+
+def test_the_scale_is_that_of_the_rows_in_the_sum() -> None:
+    """Not of what else reads the quantized rows."""
+    b = builder({"ids_0": ["batch", LENGTH], "ids_1": ["batch", LENGTH]}, kinds={"ids_0": "i64", "ids_1": "i64"})
+    rows = []
+    for index, count in enumerate((WORDS, POSITIONS)):
+        table = b.constant(f"table_{index}", np.zeros((count, FEATURES)), np.uint8)
+        picked = b.node("Gather", [table, f"ids_{index}"], f"gather_{index}")
+        b.output(
+            b.dequantize(picked, b.scale(f"other_{index}", 0.5, 120), f"other_{index}"), ["batch", LENGTH, FEATURES]
+        )
+        rows.append(b.dequantize(picked, b.scale(f"own_{index}", 0.01, 120), f"rows_{index}"))
+    found = match_embeddings(embedding_terms(sum_value(b, rows)), FEATURES)
+    assert not isinstance(found, str)
+    assert [float(entry.scale.scale) for entry in found if entry.scale is not None] == [np.float32(0.01)] * 2
+
+
+def test_a_quantizer_of_rows_that_clamps() -> None:
+    b = builder({"ids_0": ["batch", LENGTH], "ids_1": ["batch", LENGTH]}, kinds={"ids_0": "i64", "ids_1": "i64"})
+    rows = []
+    for index, count in enumerate((WORDS, POSITIONS)):
+        table = b.constant(f"table_{index}", np.zeros((count, FEATURES)), np.uint8)
+        picked = b.node("Gather", [table, f"ids_{index}"], f"gather_{index}")
+        row = b.dequantize(picked, b.scale(f"own_{index}", 0.01, 120), f"float_{index}")
+        pair = b.scale(f"pair_{index}", 0.01, 0)
+        rows.append(b.dequantize(b.quantize(row, pair, f"q_{index}"), pair, f"rows_{index}"))
+    reason = "a quantizer of the rows of an embedding table clamps at zero"
+    assert match_embeddings(embedding_terms(sum_value(b, rows)), FEATURES) == reason
+
+
+def sum_value(b: Builder, rows: list[str]) -> ir.Value:
+    """The sum of two, which is no output of the graph."""
+    b.output(b.node("Add", rows, "sum"), ["batch", LENGTH, FEATURES])
+    model = to_ir(b.build())
+    model.graph.outputs.pop()
+    return next(node for node in model.graph if node.op_type == "Add").outputs[0]
