@@ -1,7 +1,8 @@
 """Proves that what a graph adds to attention scores hides exactly the keys whose attention_mask is 0.
 
 Exporters spell this in many ways. Instead of a pattern for each, the part of the graph between the mask and the scores
-is cut out (its structure shows that it depends on nothing else but shapes) and run on a few masks of several shapes.
+is cut out (its structure shows that it depends on nothing else but shapes) and run on a few masks of several shapes,
+some of them longer than any distance that the graph knows.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import onnx_ir as ir
 from ..ops.arithmetic import quantize
 from .constants import Array, constant, int_attribute, is_constant, is_default_domain, is_op
 from .dims import Element, dimension, rank_of, same_size, static_size
+from .probe_lengths import COMPARISONS, LONGEST, lengths_to_try
 
 HIDING = -9.99e3
 """What is added to a score at this value or below hides the key: exp(-9990) is 0 in float32."""
@@ -139,7 +141,7 @@ def _prove(value: ir.Value, role: Role, scores: Scores, opset: int, end: ir.Valu
     if rank_of(raw) != _RAW_RANK or raw.dtype not in _MASK_TYPES:
         return f"input {raw.name} is not a mask [B, S] of int64, int32, bool or float32"
     try:
-        return _probe(part, value, raw, role, scores, opset) or raw
+        return _Probe(part, raw, role, scores, _evaluator(part, value, raw, opset)).prove() or raw
     except _UnknownSizeError as error:
         return str(error)
     except Exception as error:  # the evaluator raises whatever numpy does: then there is no proof
@@ -174,20 +176,86 @@ def _collect(value: ir.Value, part: _Part, end: ir.Value | None) -> str | None:
     return visit(value)
 
 
-def _probe(part: _Part, value: ir.Value, raw: ir.Value, role: Role, scores: Scores, opset: int) -> str | None:
-    evaluate = _evaluator(part, value, raw, opset)
-    assert raw.dtype is not None  # checked by the caller
-    for batch, length in _shapes(raw):
-        sizes = [_probe_sizes(shape, scores, raw, batch, length) for shape in part.shapes]
-        for mask in _masks(batch, length):
-            feeds = {str(raw.name): mask.astype(raw.dtype.numpy())}
-            feeds |= {f"{shape.name}": size for shape, size in zip(part.shapes, sizes, strict=True)}
-            found = np.broadcast_to(evaluate(feeds), (batch, scores.heads, length, length))
-            expected = np.broadcast_to((mask == 0)[:, None, None, :], found.shape)
-            reason = _compare(found, expected, role)
-            if reason is not None:
-                return reason
-    return None
+@dataclasses.dataclass(frozen=True)
+class _Probe:
+    """The part of a graph behind a raw mask, ready to run.
+
+    Attributes:
+        part: that part.
+        raw: the mask.
+        role: what it computes.
+        scores: what that masks.
+        evaluate: from feeds to the value.
+    """
+
+    part: _Part
+    raw: ir.Value
+    role: Role
+    scores: Scores
+    evaluate: Callable[[dict[str, Array]], Array]
+
+    def run(self, mask: Array) -> Array:
+        """What a mask `[B, S]` makes of the scores, `[B, h, S, S]`."""
+        assert self.raw.dtype is not None  # checked by the caller
+        batch, length = mask.shape
+        feeds = {str(self.raw.name): mask.astype(self.raw.dtype.numpy())}
+        feeds |= {
+            f"{shape.name}": _probe_sizes(shape, self.scores, self.raw, batch, length) for shape in self.part.shapes
+        }
+        return np.broadcast_to(self.evaluate(feeds), (batch, self.scores.heads, length, length))
+
+    def compare(self, mask: Array) -> str | None:
+        """How what it computes differs from hiding the keys whose mask is 0."""
+        found = self.run(mask)
+        return _compare(found, np.broadcast_to((mask == 0)[:, None, None, :], found.shape), self.role)
+
+    def prove(self) -> str | None:
+        """Why the part is not proven to hide exactly those keys."""
+        masks = (mask for batch, length in _shapes(self.raw) for mask in _masks(batch, length))
+        reason = next(filter(None, map(self.compare, masks)), None)
+        return reason or self._by_position() or self._by_other_values()
+
+    def _by_position(self) -> str | None:
+        """The same of sequences so long that a window would show."""
+        batch, length = (static_size(self.raw, axis) for axis in range(_RAW_RANK))
+        lengths = lengths_to_try(self.part.nodes, self.raw) if length is None else []
+        if lengths is None:
+            return f"the mask may depend on positions more than {LONGEST} apart"
+        for longest in lengths:
+            try:
+                return next(filter(None, map(self.compare, _masks(batch or 1, longest))), None)
+            except Exception:  # longer than a table, as a sequence would be: the evaluator raises whatever numpy does
+                continue
+        return "the mask depends on positions" if lengths else None
+
+    def _by_other_values(self) -> str | None:
+        """The same of values other than 0 and 1, as far as the graph means something by them.
+
+        Most graphs compute `1 - mask`: they mean nothing by other values, and it does not matter what becomes of those.
+        One that tells keys or queries apart by them, or compares with a number, does; negative ones aside.
+        """
+        numbers = {ir.DataType.BOOL: (), ir.DataType.FLOAT: (2.0, 0.25, -1.0)}.get(self.raw.dtype, (2, -1))  # type: ignore[arg-type]
+        batch, length = _shapes(self.raw)[0]
+        for number in numbers:
+            mask = np.resize([number, 0, 1, 1, number], (batch, length))
+            if self.compare(mask) is None:
+                continue
+            found = self.run(mask)
+            is_by_key = np.array_equal(found, np.broadcast_to(found[:, :1, :1], found.shape))
+            if not is_by_key or (number > 0 and _compares(self.part.nodes, self.raw)):
+                return f"the mask does not show keys of attention_mask {number}"
+        return None
+
+
+def _compares(nodes: list[ir.Node], raw: ir.Value) -> bool:
+    """Whether a value of the raw mask is compared with something."""
+    computed = {raw}
+    for node in nodes:
+        if not computed.isdisjoint(value for value in node.inputs if value is not None):
+            if node.op_type in COMPARISONS:
+                return True
+            computed.update(node.outputs)
+    return False
 
 
 def _shapes(raw: ir.Value) -> list[tuple[int, int]]:
@@ -280,7 +348,8 @@ def _evaluator(part: _Part, value: ir.Value, raw: ir.Value, opset: int) -> Calla
     )
 
     def evaluate(feeds: dict[str, Array]) -> Array:
-        results: Any = evaluator.run(None, feeds)
+        with np.errstate(all="ignore"):  # of numbers that hide keys, twice as low is infinite
+            results: Any = evaluator.run(None, feeds)
         return np.asarray(results[0])
 
     return evaluate
