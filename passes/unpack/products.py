@@ -150,7 +150,11 @@ def _split_scale(node: ir.Node, factor: ir.Value | None) -> tuple[Array, Array] 
         x_scale, w_scale = w_scale, x_scale
     weight, zero_point = constant(node.inputs[1]), constant(given(node, 3))
     n = weight.shape[-1] if weight is not None else 0
-    if x_scale.size != 1 or w_scale.size not in (1, n) or {x_scale.dtype, w_scale.dtype} != {np.dtype(np.float32)}:
+    rank = rank_of(node.inputs[0]) or 1
+    by_output = w_scale.size == 1 or w_scale.shape[-1] == w_scale.size == n
+    keeps_axes = max(x_scale.ndim, w_scale.ndim) <= rank
+    is_float = {x_scale.dtype, w_scale.dtype} == {np.dtype(np.float32)}
+    if x_scale.size != 1 or not (by_output and keeps_axes and is_float):
         return "the scale of the product is not a float32 number per output"
     per_output = w_scale.size > 1 or (zero_point is not None and zero_point.size > 1)
     return x_scale.reshape(()), np.broadcast_to(w_scale.reshape(-1), n).copy() if per_output else w_scale.reshape(())

@@ -79,3 +79,21 @@ def test_fused_gemm_has_two_factors(alpha: float, beta: float) -> None:
     b.node("FusedGemm", inputs, "y", domain="com.microsoft", activation="Relu", alpha=alpha, beta=beta)
     b.output("y", ["n", 6])
     check_equal(b.build(), {"x": random(4, 5)})
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_unpacked"), [((), True), ((6,), True), ((1, 6), True), ((6, 1), False), ((1, 1, 6), False)]
+)
+def test_the_scale_of_an_integer_product(shape: tuple[int, ...], is_unpacked: bool) -> None:
+    """By output, and without adding an axis; [6, 1] multiplies rows."""
+    b = builder({"a": [6, 5]}, kinds={"a": "u8"})
+    b.constant("b", np.random.default_rng(0).integers(-127, 128, (5, 6)), np.int8)
+    inputs = ["a", "b", b.constant("a_zero", 120, np.uint8), b.constant("b_zero", 0, np.int8)]
+    b.node("Cast", [b.node("MatMulInteger", inputs, "acc")], "acc_float", to=1)
+    scale = 0.001 * (1 + np.arange(np.prod(shape, dtype=int))).reshape(shape)
+    b.node("Mul", ["acc_float", b.constant("scale", scale)], "y")
+    b.output("y", [*[1] * (len(shape) - 2), 6, 6])
+    if is_unpacked:
+        check_equal(b.build(), {"a": np.random.default_rng(1).integers(0, 256, (6, 5), np.uint8)})
+    else:
+        assert refused(b.build()) == ["the scale of the product is not a float32 number per output"]
