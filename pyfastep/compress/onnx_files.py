@@ -72,11 +72,12 @@ def stored_weights(model: nn.Module, names: Iterable[str], path: Path) -> dict[s
 def write_metadata(path: Path, values: Mapping[str, Any]) -> None:
     """Stores plain values under ``fastep.compress.<key>`` in an ONNX file, in place of what stands there under them.
 
-    Any other entry stays; :func:`read_metadata` gives the values back.
+    Any other entry stays; :func:`read_metadata` gives the values back, in the order of the mappings, as the
+    first of ``prune.targets`` that matches decides.
     """
     model = onnx.load(str(path), load_external_data=False)
     pairs = {entry.key: entry.value for entry in model.metadata_props}
-    pairs |= {METADATA + key: json.dumps(value, sort_keys=True) for key, value in values.items()}
+    pairs |= {METADATA + key: json.dumps(value) for key, value in values.items()}
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, pairs)
     partial = path.with_suffix(".partial")

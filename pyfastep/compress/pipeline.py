@@ -116,7 +116,14 @@ def step_digests(recipe: Recipe) -> dict[str, str]:
 def _digest(step: Step, tables: dict[str, Any], digests: dict[str, str], recipe: Recipe) -> str:
     read = {name: tables[name] for name in step.tables}
     before = {name: digests[name] for name in step.after}
-    return digest_of([step.name, step.revision, read, before, pyfastep.__version__], _files(step.name, recipe))
+    values = [step.name, step.revision, read, before, pyfastep.__version__, *_order(read)]
+    return digest_of(values, _files(step.name, recipe))
+
+
+def _order(tables: dict[str, Any]) -> list[list[str]]:
+    """That of the patterns of ``prune.targets``, as the first that matches decides; nothing where they are sorted."""
+    patterns = list(tables.get("prune", {}).get("targets", ()))
+    return [patterns] if patterns != sorted(patterns) else []
 
 
 def _files(step: str, recipe: Recipe) -> list[Path]:

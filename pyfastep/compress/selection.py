@@ -48,7 +48,10 @@ def select_linears(
 
 
 def shares_per_layer(names: Sequence[str], share: float, targets: Mapping[str, float]) -> dict[str, float]:
-    """Each layer's sparsity: that of the first pattern of ``targets`` that matches its name, ``share`` elsewhere."""
+    """Each layer's sparsity: that of the first pattern of ``targets`` that matches its name, ``share`` elsewhere.
+
+    So the order of ``targets`` decides, and whatever stores or compares them has to keep it.
+    """
     refuse_unmatched(targets, names)
     matches = {name: [pattern for pattern in targets if fnmatchcase(name, pattern)] for name in names}
     return {name: targets[found[0]] if found else share for name, found in matches.items()}

@@ -113,7 +113,10 @@ def _steps_below(output: Path) -> list[Path]:
 
 
 def digest_of(values: Any, files: Iterable[Path] = ()) -> str:
-    """SHA-256 of plain values and of the contents of files; of folders, of the files directly in them."""
+    """SHA-256 of plain values and of the contents of files; of folders, of the files directly in them.
+
+    The order of a mapping does not count.
+    """
     total = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for path in files:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:

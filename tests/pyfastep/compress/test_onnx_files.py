@@ -37,6 +37,14 @@ def test_every_linear_is_found_in_the_file(tmp_path: Path) -> None:
     assert read_metadata(path) == {"recipe": {"name": "x"}, "seed": 2}
 
 
+def test_metadata_keep_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), str(path))
+    targets = {"*.q": 0.9, "*.[qk]": 0.5, "*": 0.8}
+    write_metadata(path, {"recipe": {"prune": {"targets": targets}}})
+    assert list(read_metadata(path)["recipe"]["prune"]["targets"]) == list(targets)
+
+
 def test_metadata_of_others_stays(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []))

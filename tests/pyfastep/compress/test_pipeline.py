@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import pyfastep
 from pyfastep.compress import pipeline
 from pyfastep.compress.pipeline import STEPS, step_digests
-from pyfastep.compress.recipe_file import load_recipe
+from pyfastep.compress.recipe_file import load_recipe, recipe_from_tables, recipe_tables
+from pyfastep.compress.workspace import digest_of
 
 AFTER_TRAINING = ["train", "qat", "export", "quantize", "convert", "evaluate", "bench"]
 
@@ -30,6 +32,26 @@ def test_a_change_concerns_what_reads_it_and_what_follows(change: str, concerned
     """Pruning at once is not repeated because of a longer training."""
     before, after = step_digests(load_recipe("smoke")), step_digests(load_recipe("smoke", [change]))
     assert [step.name for step in STEPS if before[step.name] != after[step.name]] == concerned
+
+
+def test_the_order_of_targets_concerns_what_the_pruning_concerns() -> None:
+    """The first pattern that matches decides."""
+    narrow, wide = "'*query*'=0.5", "'*attention*'=0.9"
+    orders = [f"prune.targets={{{', '.join(pair)}}}" for pair in ((narrow, wide), (wide, narrow))]
+    before, after = (step_digests(load_recipe("smoke", [change])) for change in orders)
+    assert [step.name for step in STEPS if before[step.name] != after[step.name]] == ["prune", *AFTER_TRAINING]
+
+
+def test_digests_stay_what_they_were() -> None:
+    """Finished steps stay finished where targets are sorted, or there are none."""
+    tables = recipe_tables(load_recipe("smoke"))
+    for targets in ({}, {"*attention*": 0.9, "*query*": 0.5}):
+        read = {"prune": {**tables["prune"], "targets": targets}, "task": tables["task"], "model": tables["model"]}
+        recipe = recipe_from_tables({**tables, "prune": read["prune"]})
+        found = step_digests(recipe)
+        step = next(step for step in STEPS if step.name == "prune")
+        plain = ["prune", step.revision, read, {"dense": found["dense"]}, pyfastep.__version__]
+        assert found["prune"] == digest_of(plain)
 
 
 def test_files_that_a_step_reads_concern_it(tmp_path: Path) -> None:
