@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pyfastep.errors import FastEPError
 
 __all__ = [
+    "LEAST_SENTENCES",
     "BenchSettings",
     "Checked",
     "DataSettings",
@@ -27,6 +28,9 @@ __all__ = [
     "TrainSettings",
     "number",
 ]
+
+LEAST_SENTENCES = 3
+"""Fewer are less than two pairs, which have no rank correlation."""
 
 
 def number(default: Any, *, least: float, most: float = float("inf")) -> Any:
@@ -209,7 +213,7 @@ class PruneSettings(Checked):
         sparsity: Share of blocks that become zero; N:M decides it itself.
         scope: One share for each layer, or one threshold over all.
         layer_bounds: With ``global``: least and highest sparsity of any layer.
-        targets: With ``layer``: glob pattern of module names to a sparsity of their own.
+        targets: With ``layer``: glob pattern of module names to a sparsity of their own; the first that matches counts.
         include: Glob patterns that replace the default choice, every Linear of the encoder's layers.
         exclude: Glob patterns never touched.
         score: ``magnitude``: mean ``|w|``; ``snip-momentum``: ``momentum * score + gain * |w * gradient|``.
@@ -381,6 +385,11 @@ class Recipe(Checked):
             raise FastEPError("sentences have no labels to train a dense model on: expected 0", node="dense.steps")
         if self.prune.method == "gradual" and not self.train.steps:
             raise FastEPError("gradual pruning needs training: expected at least 1, found 0", node="train.steps")
+        trainings = {"train": self.train, "quantize.train": self.quantize.train}
+        for name, training in trainings.items() if embedding else ():
+            if training.evaluations and training.evaluation_samples < LEAST_SENTENCES:
+                few = f"expected at least {LEAST_SENTENCES} to compare, found {training.evaluation_samples}"
+                raise FastEPError(few, node=f"{name}.evaluation_samples")
         if not embedding and (self.distill.embedding or self.distill.embedding_mse):
             raise FastEPError(f"goes with sentence-embedding, expected 0 for {kind}", node="distill.embedding")
 

@@ -55,6 +55,7 @@ def run_data(context: Context, folder: Path) -> None:
         tokenizer = tiny_tokenizer(context.task.texts(splits.train))
     else:
         tokenizer = load_tokenizer(recipe.model.path)
+    context.task.check(splits, tokenizer)
     tokenizer.save_pretrained(str(folder / "tokenizer"))
 
 

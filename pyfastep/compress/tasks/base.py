@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from pyfastep.compress.data.splits import Splits
     from pyfastep.compress.export import Task as ExportTask
     from pyfastep.compress.runners import Runner
 
@@ -50,6 +51,13 @@ class Task(ABC):
     def __init__(self, settings: TaskSettings, max_length: int) -> None:
         self.settings = settings
         self.max_length = max_length
+
+    def check(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> None:  # noqa: B027
+        """Refuses what could not be trained or measured on, before anything is; by default nothing.
+
+        Raises:
+            FastEPError: Names the split.
+        """
 
     @abstractmethod
     def encode(self, data: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:

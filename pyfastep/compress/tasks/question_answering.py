@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from pyfastep.compress.data.splits import Splits
     from pyfastep.compress.runners import Runner
 
 __all__ = ["QuestionAnswering", "best_span"]
 
 _CANDIDATES = 20
+_SHOWN_CHARS = 60
 Span = tuple[float, int, int]
 
 
@@ -37,6 +39,13 @@ class QuestionAnswering(Task):
     chief_figure = "f1"
     relative = ("agreement",)
     outputs = ("start_logits", "end_logits")
+
+    def check(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Every question leaves room for its context."""
+        parts = {"train": splits.train, "eval": splits.eval, "primer": splits.primer}
+        for name, data in parts.items():
+            if data is not None:
+                self._check_room(data["question"][:], data["context"][:], tokenizer, f"data.{name}: ")
 
     def encode(self, data: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         """Windows with the positions of the answer's first and last token; 0 where a window does not hold it."""
@@ -81,30 +90,51 @@ class QuestionAnswering(Task):
 
     def _windows(self, rows: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[Any]]:
         """Tokens of every window, the row it is of, and the place of each of its tokens in the context, or None."""
-        try:
-            encoded = tokenizer(
-                [question.strip() for question in rows["question"]],
-                rows["context"],
-                truncation="only_second",
-                max_length=self.max_length,
-                stride=self.settings.doc_stride,
-                return_overflowing_tokens=True,
-                return_offsets_mapping=True,
-            )
-        except BaseException as error:  # the tokenizer panics if the stride leaves no room for the context
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise FastEPError(
-                f"a question leaves no room for its context in {self.max_length} tokens: {error}",
-                node="data",
-                remedy="raise model.max_length or lower task.doc_stride",
-            ) from error
+        self._check_room(rows["question"], rows["context"], tokenizer)
+        encoded = tokenizer(
+            [question.strip() for question in rows["question"]],
+            rows["context"],
+            truncation="only_second",
+            max_length=self.max_length,
+            stride=self.settings.doc_stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )
         offsets = [
             [place if part == 1 else None for place, part in zip(places, encoded.sequence_ids(i), strict=True)]
             for i, places in enumerate(encoded["offset_mapping"])
         ]
         windows = {name: encoded[name] for name in MODEL_INPUTS if name in encoded}
         return {**windows, "offsets": offsets, "sample": encoded["overflow_to_sample_mapping"]}
+
+    def _check_room(
+        self, questions: list[str], contexts: list[str], tokenizer: PreTrainedTokenizerBase, place: str = ""
+    ) -> None:
+        """Refuses what the tokenizer panics at: a window for less of a context to be cut than neighbours share.
+
+        Contexts are the longer part by far, and are counted behind long questions only.
+        """
+        stride, remedy = self.settings.doc_stride, "raise model.max_length or lower task.doc_stride"
+        most = self.max_length - tokenizer.num_special_tokens_to_add()
+        if stride >= most:
+            raise FastEPError(f"expected it below {most}, found {stride}", node="task.doc_stride", remedy=remedy)
+        left = self.max_length - tokenizer.num_special_tokens_to_add(pair=True)
+        lengths = map(len, _ids(tokenizer, [question.strip() for question in questions]))
+        for question, context, length in zip(questions, contexts, lengths, strict=True):
+            room = left - length
+            if room <= stride and len(_ids(tokenizer, [context])[0]) > room:
+                shown = question if len(question) <= _SHOWN_CHARS else question[:_SHOWN_CHARS] + "..."
+                raise FastEPError(
+                    f"the question leaves no room for its context in {self.max_length} tokens",
+                    node=f"{place}{shown!r}",
+                    remedy=remedy,
+                )
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """Tokens of each text alone."""
+    found: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    return found
 
 
 def best_span(

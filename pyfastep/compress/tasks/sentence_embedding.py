@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyfastep.compress.recipe import LEAST_SENTENCES
 from pyfastep.compress.tasks import similarity
 from pyfastep.compress.tasks.base import MODEL_INPUTS, Figures, Task, pad_id, run_batches
+from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+    from pyfastep.compress.data.splits import Splits
     from pyfastep.compress.runners import Runner
 
 __all__ = ["SentenceEmbedding"]
@@ -24,6 +27,8 @@ __all__ = ["SentenceEmbedding"]
 _COLUMNS = ("text", "query", "passage")
 _LOW_PERCENTILE = 5
 _FEW, _SOME = 1, 10
+# Ranking all of their pairs takes 6 GB.
+_MOST_SENTENCES = 10_000
 
 
 class SentenceEmbedding(Task):
@@ -36,6 +41,21 @@ class SentenceEmbedding(Task):
     chief_figure = "cosine"
     relative = ("cosine", "cosine_p5", "spearman", "top1_overlap", "top10_overlap")
     outputs = ("last_hidden_state",)
+
+    def check(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Sentences that are measured are compared with each other."""
+        texts = splits.eval["text"][:]
+        different = len(set(texts))
+        if different < LEAST_SENTENCES:
+            raise FastEPError(
+                f"expected at least {LEAST_SENTENCES} different sentences, found {different}", node="data.eval"
+            )
+        if len(texts) > _MOST_SENTENCES:
+            raise FastEPError(
+                f"expected at most {_MOST_SENTENCES} sentences, as all pairs are compared, found {len(texts)}",
+                node="data.eval",
+                remedy=f"set data.eval_samples to {_MOST_SENTENCES} or less",
+            )
 
     def encode(self, data: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         """Tokens alone."""
@@ -65,7 +85,7 @@ class SentenceEmbedding(Task):
             "top10_overlap": similarity.neighbour_overlap(own, dense, _SOME),
         }
         if "query" in predictions:
-            first, reciprocal = similarity.retrieval(predictions["query"], predictions["passage"])
+            first, reciprocal = similarity.retrieval(predictions["query"], predictions["passage"], data["passage"])
             figures |= {"retrieval_at_1": first, "retrieval_mrr": reciprocal}
         return figures
 

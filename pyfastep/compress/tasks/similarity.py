@@ -5,6 +5,7 @@ All take rows of unit length ``[texts, hidden]``.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ def cosines(a: Floats, b: Floats) -> Floats:
 
 def pairwise_spearman(a: Floats, b: Floats) -> float:
     """Spearman's rank correlation of the cosines of all pairs of rows, in ``a`` and in ``b``."""
-    upper = np.triu_indices(len(a), k=1)
-    return float(spearmanr((a @ a.T)[upper], (b @ b.T)[upper]).statistic)
+    pairs = np.triu(np.ones((len(a), len(a)), bool), k=1)  # a mask is an eighth of the indices of one side
+    return float(spearmanr((a @ a.T)[pairs], (b @ b.T)[pairs]).statistic)
 
 
 def neighbour_overlap(a: Floats, b: Floats, count: int) -> float:
@@ -41,13 +42,21 @@ def neighbour_overlap(a: Floats, b: Floats, count: int) -> float:
     return float(np.mean([len(set(x) & set(y)) / count for x, y in zip(first, second, strict=True)]))
 
 
-def retrieval(queries: Floats, passages: Floats) -> tuple[float, float]:
-    """Each query's own passage among all: share where it comes first, and mean reciprocal rank.
+def retrieval(queries: Floats, passages: Floats, texts: Iterable[Hashable]) -> tuple[float, float]:
+    """Each query's own passage among all different ones: share where it comes first, and mean reciprocal rank.
 
     Equal cosines count against the own passage, so that constant embeddings find nothing.
+
+    Args:
+        queries: Embeddings.
+        passages: Of each query's own passage.
+        texts: Of the passages: equal ones are one passage, which several queries ask for.
     """
-    scores = queries @ passages.T
-    ranks = (scores >= np.diag(scores)[:, None]).sum(axis=1)
+    numbers: dict[Hashable, int] = {}
+    own = np.array([numbers.setdefault(text, len(numbers)) for text in texts])
+    different = np.unique(own, return_index=True)[1]
+    scores = queries @ passages[different].T
+    ranks = (scores >= scores[np.arange(len(own)), own][:, None]).sum(axis=1)
     return float(np.mean(ranks == 1)), float(np.mean(1.0 / ranks))
 
 

@@ -88,3 +88,18 @@ def test_sentences_have_no_labels() -> None:
     with pytest.raises(FastEPError, match=r"dense\.steps: sentences have no labels"):
         recipe(task=task, data=data, distill=only_teacher, dense=TrainSettings(steps=1))
     assert recipe(task=task, data=data, distill=only_teacher).distill.needs_teacher
+
+
+def test_sentences_are_compared_with_each_other() -> None:
+    """One has no neighbour, and two are one pair, which has no rank."""
+    values = {
+        "task": TaskSettings("sentence-embedding"),
+        "data": DataSettings("sentences", train_samples=9, eval_samples=9),
+        "distill": DistillSettings(task=0, logits=0, embedding=1),
+    }
+    few = TrainSettings(steps=1, evaluations=1, evaluation_samples=2)
+    with pytest.raises(FastEPError, match=r"train.evaluation_samples: expected at least 3 to compare, found 2"):
+        recipe(**values, train=few)
+    with pytest.raises(FastEPError, match=r"quantize.train.evaluation_samples: expected at least 3 to compare"):
+        recipe(**values, quantize=QuantizeSettings("qat", train=few))
+    recipe(**values, train=TrainSettings(steps=1, evaluation_samples=2))  # which asks for no evaluation

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 
+from pyfastep.compress.data.splits import Splits  # noqa: E402
 from pyfastep.compress.models import tiny_tokenizer  # noqa: E402
 from pyfastep.compress.recipe import TaskSettings  # noqa: E402
 from pyfastep.compress.tasks.question_answering import QuestionAnswering, best_span  # noqa: E402
@@ -81,6 +82,43 @@ def test_best_span_by_hand() -> None:
     assert best_span(start, end, [None] * 5, 5) is None
 
 
+NO_ROOM = r"'when did it sink': the question leaves no room for its context in 8 tokens"
+
+
 def test_a_question_that_fills_the_window() -> None:
-    with pytest.raises(FastEPError, match="a question leaves no room for its context in 8 tokens"):
+    with pytest.raises(FastEPError, match=NO_ROOM):
         task(8, stride=4).encode(DATA, TOKENIZER)
+    with pytest.raises(FastEPError, match=NO_ROOM):
+        task(8, stride=4).predict(lambda feeds: feeds, DATA, TOKENIZER)
+
+
+@pytest.mark.parametrize("part", ["train", "eval", "primer"])
+def test_such_a_question_is_refused_before_anything_is_trained(part: str) -> None:
+    short = DATA.select([1])
+    parts = {"train": short, "eval": short, "primer": short}
+    task(8, stride=3).check(Splits(**parts), TOKENIZER)
+    with pytest.raises(FastEPError, match=rf"data.{part}: {NO_ROOM} \(raise model.max_length or lower"):
+        task(8, stride=3).check(Splits(**{**parts, part: DATA}), TOKENIZER)
+
+
+@pytest.mark.parametrize("max_length", range(5, 14))
+def test_what_is_refused_is_what_the_tokenizer_cannot_cut(max_length: int) -> None:
+    """A context that need not be cut may lie behind any question."""
+    rows = [{**DATA[0], "context": context} for context in (CONTEXT, "the ship", "the ship was built by many men")]
+    for row in rows:
+        for stride in range(6):
+            made, data = task(max_length, stride), datasets.Dataset.from_list([row])
+            try:
+                TOKENIZER(
+                    row["question"],
+                    row["context"],
+                    truncation="only_second",
+                    max_length=max_length,
+                    stride=stride,
+                    return_overflowing_tokens=True,
+                )
+            except BaseException:  # it panics
+                with pytest.raises(FastEPError, match=r"leaves no room|task.doc_stride: expected it below"):
+                    made.check(Splits(data, data), TOKENIZER)
+            else:
+                made.check(Splits(data, data), TOKENIZER)

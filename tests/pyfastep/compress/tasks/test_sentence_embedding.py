@@ -8,9 +8,11 @@ import pytest
 pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 
+from pyfastep.compress.data.splits import Splits  # noqa: E402
 from pyfastep.compress.models import tiny_tokenizer  # noqa: E402
 from pyfastep.compress.recipe import TaskSettings  # noqa: E402
 from pyfastep.compress.tasks.sentence_embedding import SentenceEmbedding  # noqa: E402
+from pyfastep.errors import FastEPError  # noqa: E402
 
 TEXTS = ["one", "one two three four", "two two", "three four five", "five one"]
 TOKENIZER = tiny_tokenizer(TEXTS * 3)
@@ -42,3 +44,28 @@ def test_embeddings_and_figures() -> None:
         "retrieval_mrr",
     }
     assert task.encode(data, TOKENIZER).column_names == ["input_ids", "attention_mask", "token_type_ids"]
+
+
+def test_queries_with_the_same_passage_find_it() -> None:
+    passages = ["one two", "three four", "one two", "three four"]
+    data = datasets.Dataset.from_dict({"text": TEXTS[:4], "query": passages, "passage": passages})
+    task = SentenceEmbedding(TaskSettings("sentence-embedding"), 16)
+    predictions = task.predict(run, data, TOKENIZER)
+    assert task.judge(predictions, data, predictions)["retrieval_at_1"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["one"], r"data.eval: expected at least 3 different sentences, found 1"),
+        (["one", "two", "two"], r"data.eval: expected at least 3 different sentences, found 2"),
+        ([str(n) for n in range(10_001)], r"data.eval: expected at most 10000 .*, found 10001 \(set data.eval_samples"),
+    ],
+)
+def test_too_few_or_too_many_sentences_to_compare(texts: list[str], message: str) -> None:
+    held_out = datasets.Dataset.from_dict({"text": texts})
+    train = datasets.Dataset.from_dict({"text": ["one"]})  # as few, or as many, as there are
+    task = SentenceEmbedding(TaskSettings("sentence-embedding"), 16)
+    task.check(Splits(train, datasets.Dataset.from_dict({"text": TEXTS[:3]})), TOKENIZER)
+    with pytest.raises(FastEPError, match=message):
+        task.check(Splits(train, held_out), TOKENIZER)

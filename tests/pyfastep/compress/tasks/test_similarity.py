@@ -24,7 +24,7 @@ def test_the_same_embeddings_and_rotated_ones_agree_in_full() -> None:
     np.testing.assert_allclose(similarity.cosines(rows, rows), 1.0)
     assert similarity.pairwise_spearman(rows, rows @ rotation) == pytest.approx(1.0)
     assert similarity.neighbour_overlap(rows, rows @ rotation, 10) == 1.0
-    assert similarity.retrieval(rows, rows) == (1.0, 1.0)
+    assert similarity.retrieval(rows, rows, range(30)) == (1.0, 1.0)
 
 
 def test_neighbours_by_hand() -> None:
@@ -39,10 +39,28 @@ def test_neighbours_by_hand() -> None:
 def test_retrieval_by_hand_and_of_constants() -> None:
     queries = np.eye(3)
     passages = np.eye(3)[[0, 2, 1]]
-    first, reciprocal = similarity.retrieval(queries, passages)
+    first, reciprocal = similarity.retrieval(queries, passages, "abc")
     assert first == pytest.approx(1 / 3)
     assert reciprocal == pytest.approx((1 + 1 / 3 + 1 / 3) / 3)  # ties count against
-    assert similarity.retrieval(np.ones((4, 2)), np.ones((4, 2))) == (0.0, 0.25)
+    assert similarity.retrieval(np.ones((4, 2)), np.ones((4, 2)), "abcd") == (0.0, 0.25)
+
+
+def test_a_passage_that_occurs_several_times_is_one_passage() -> None:
+    passages = unit(10)
+    twice = np.concatenate([passages, passages])
+    assert similarity.retrieval(twice, twice, [*range(10), *range(10)]) == (1.0, 1.0)
+    assert similarity.retrieval(np.ones((4, 2)), np.ones((4, 2)), "abab") == (0.0, 0.5)
+    # Of the passages a, b, b the last query's own, a, comes behind b, which counts once.
+    corner = np.eye(2)
+    assert similarity.retrieval(corner[[0, 1, 1, 1]], corner[[0, 1, 1, 0]], "abba") == (0.75, (3 + 1 / 2) / 4)
+
+
+def test_spearman_by_hand() -> None:
+    rows = unit(12, seed=2)
+    other = unit(12, seed=3)
+    pairs = [(i, j) for i in range(12) for j in range(i + 1, 12)]
+    ranks = [np.argsort(np.argsort([float(x[i] @ x[j]) for i, j in pairs])) for x in (rows, other)]
+    assert similarity.pairwise_spearman(rows, other) == pytest.approx(np.corrcoef(ranks)[0, 1])
 
 
 def test_unrelated_embeddings_are_at_chance() -> None:
