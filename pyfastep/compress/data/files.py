@@ -1,8 +1,8 @@
 """Data from files, read by `datasets` and checked before anything is trained.
 
-Question answering: SQuAD's JSON, or JSONL with its columns. Text classification: CSV or JSONL. Sentences: plain text,
-one a line, or JSONL with ``text`` and on request ``query`` and ``passage``. A name that is no file is looked up on the
-hub.
+Question answering: SQuAD's JSON, or JSONL with its columns, an answer to every question. Text classification: CSV or
+JSONL. Sentences: plain text, one a line, or JSONL with ``text`` and on request ``query`` and ``passage``. A name that
+is no file is looked up on the hub.
 """
 
 from __future__ import annotations
@@ -52,10 +52,7 @@ def file_splits(
     elif task.kind == "text-classification":
         rows, labels = _labelled(rows, data, task, classes)
     else:
-        for name, table in rows.items():
-            if "query" in table.column_names or "passage" in table.column_names:
-                _require_columns(table, getattr(data, name), ("text", "query", "passage"))
-        rows = {name: _checked_texts(table, getattr(data, name), ("text",)) for name, table in rows.items()}
+        rows = {name: _checked_sentences(table, getattr(data, name), name) for name, table in rows.items()}
     limits = {"train": data.train_samples, "eval": data.eval_samples}
     wanted = {name: min(limits[name] or len(table), len(table)) for name, table in rows.items()}
     cut = {
@@ -68,28 +65,40 @@ def file_splits(
 
 
 def _read(source: str, split: str, kind: str, cache: Path) -> Dataset:
-    from datasets import Dataset, load_dataset
+    from datasets import load_dataset
 
     path = Path(source)
     if not path.exists() and (path.suffix in _FORMATS or path.is_absolute()):
         raise FastEPError("no such data file", node=source, remedy=f"check data.{split}")
-    if path.is_file() and path.suffix == ".json" and kind == "question-answering":
-        table = Dataset.from_list(list(_squad_rows(path)))
-    else:
-        try:
-            if path.is_file():
-                options = {"data_files": str(path), "split": "train", "cache_dir": str(cache)}
-                table = load_dataset(_format(path), **options)
-            else:
-                table = load_dataset(source, split=_HUB_SPLITS[split], cache_dir=str(cache))
-        except Exception as error:  # the library's errors share no base
-            what = "cannot be read" if path.is_file() else "is no file and cannot be had from the hub"
-            raise FastEPError(
-                f"{what}: {first_line(error.__cause__ or error)}", node=source, remedy=f"check data.{split}"
-            ) from error
+    try:
+        if path.is_file():
+            table = _read_file(path, kind, cache)
+        else:
+            table = load_dataset(source, split=_HUB_SPLITS[split], cache_dir=str(cache))
+    except FastEPError:
+        raise
+    except Exception as error:  # the libraries' errors share no base
+        what = "cannot be read" if path.is_file() else "is no file and cannot be had from the hub"
+        raise FastEPError(
+            f"{what}: {first_line(error.__cause__ or error)}", node=source, remedy=f"check data.{split}"
+        ) from error
     if len(table) == 0:
         raise FastEPError("the file holds no rows", node=source)
     return table
+
+
+def _read_file(path: Path, kind: str, cache: Path) -> Dataset:
+    from datasets import Dataset, load_dataset
+
+    if path.suffix == ".json" and kind == "question-answering":
+        rows = list(_squad_rows(path))
+        for number, row in enumerate(rows):
+            _check_question(row, number, str(path))
+        return Dataset.from_list(rows)
+    options: dict[str, Any] = {"data_files": str(path), "split": "train", "cache_dir": str(cache)}
+    if path.suffix == ".csv":
+        options |= {"keep_default_na": False, "na_values": [""]}  # "None" and "NA" are words
+    return load_dataset(_format(path), **options)
 
 
 def _format(path: Path) -> str:
@@ -136,17 +145,19 @@ def _require_columns(table: Dataset, source: str, columns: tuple[str, ...]) -> N
 def _checked_questions(table: Dataset, source: str) -> Dataset:
     _require_columns(table, source, _QUESTION_COLUMNS)
     for number, row in enumerate(table):
-        where = f"{source}: row {number}" + (f", id {row['id']}" if "id" in row else "")
-        texts, starts = _answers(row, where)
-        if not texts or len(texts) != len(starts):
-            raise FastEPError("the question has no answer", node=where, remedy="only answerable questions can be used")
-        for text, start in zip(texts, starts, strict=True):
-            found = row["context"][start : start + len(text)]
-            if not text or found != text:
-                raise FastEPError(
-                    f"expected the answer {text!r} at {start} of its context, found {found!r}", node=where
-                )
+        _check_question(row, number, source)
     return table.select_columns([name for name in ("id", *_QUESTION_COLUMNS) if name in table.column_names])
+
+
+def _check_question(row: dict[str, Any], number: int, source: str) -> None:
+    where = f"{source}: row {number}" + (f", id {row['id']}" if "id" in row else "")
+    texts, starts = _answers(row, where)
+    if not texts or len(texts) != len(starts):
+        raise FastEPError("the question has no answer", node=where, remedy="only answerable questions can be used")
+    for text, start in zip(texts, starts, strict=True):
+        found = row["context"][start : start + len(text)] if start >= 0 else ""
+        if not text or found != text:
+            raise FastEPError(f"expected the answer {text!r} at {start} of its context, found {found!r}", node=where)
 
 
 def _answers(row: dict[str, Any], where: str) -> tuple[list[str], list[int]]:
@@ -162,6 +173,15 @@ def _answers(row: dict[str, Any], where: str) -> tuple[list[str], list[int]]:
             f"expected answers like {{'text': ['a'], 'answer_start': [0]}}, found {answers!r}", node=where
         )
     return answers["text"], answers["answer_start"]
+
+
+def _checked_sentences(table: Dataset, source: str, split: str) -> Dataset:
+    """Query and passage belong together; only those of the evaluation are ever read."""
+    columns: tuple[str, ...] = ("text",)
+    if "query" in table.column_names or "passage" in table.column_names:
+        _require_columns(table, source, ("text", "query", "passage"))
+        columns = ("text", "query", "passage") if split == "eval" else columns
+    return _checked_texts(table, source, columns)
 
 
 def _checked_texts(table: Dataset, source: str, columns: tuple[str, ...]) -> Dataset:
@@ -189,6 +209,10 @@ def _labelled(
     """
     for name, table in rows.items():
         _require_columns(table, getattr(data, name), (*task.text_columns, task.label_column))
+        for number, value in enumerate(table[task.label_column]):
+            if isinstance(value, list | dict):
+                where = f"{getattr(data, name)}: row {number}"
+                raise FastEPError(f"expected a name or a number as label, found {value!r}", node=where)
     numbers, names = _numbered(rows["train"][task.label_column], data.train, classes)
     done = {}
     for name, table in rows.items():

@@ -59,11 +59,22 @@ def test_flat_questions(tmp_path: Path) -> None:
         (json.dumps({"data": [{"paragraphs": [{"qas": [{}]}]}]}), r"found no 'answers' at data\[0\].paragraphs\[0\]"),
         ("", r"train.json: not a SQuAD file"),
         (json.dumps([1]), r"train.json: not a SQuAD file"),
+        (json.dumps(squad(start="8")), r"row 0, id q1: expected answers like .*, found .*\['8'\]"),
+        (json.dumps(squad(start=-5)), r"row 0, id q1: expected the answer '1912' at -5 of its context, found ''"),
+        (json.dumps(squad(start=10**30)), r"row 0, id q1: expected the answer '1912' at 10+ of its context, found ''"),
+        (json.dumps(squad(start=8, question="\ud800?")), r"train.json: cannot be read: .*surrogates"),
     ],
 )
 def test_bad_questions(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(FastEPError, match=message):
         read(tmp_path, "question-answering", ".json", content)
+
+
+def test_one_malformed_question_among_others(tmp_path: Path) -> None:
+    content = squad(start=8)
+    content["data"] += squad(start="8", id="q2")["data"]
+    with pytest.raises(FastEPError, match=r"train.json: row 1, id q2: expected answers like .*, found .*\['8'\]"):
+        read(tmp_path, "question-answering", ".json", json.dumps(content))
 
 
 @pytest.mark.parametrize(
@@ -86,6 +97,21 @@ def test_a_query_needs_its_passage(tmp_path: Path) -> None:
         read(tmp_path, "sentence-embedding", ".jsonl", json.dumps({"text": "One.", "query": "Two?"}))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query": None}, r"eval.jsonl: row 1: expected a text in query, found None"),
+        ({"passage": ""}, r"eval.jsonl: row 1: expected a text in passage, found ''"),
+    ],
+)
+def test_queries_and_passages_that_are_measured_are_texts(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    row = {"text": "One.", "query": "One?", "passage": "One and two."}
+    bad = "\n".join(map(json.dumps, (row, {**row, **change})))
+    assert len(read(tmp_path, "sentence-embedding", ".jsonl", bad, json.dumps(row)).train) == 2
+    with pytest.raises(FastEPError, match=message):
+        read(tmp_path, "sentence-embedding", ".jsonl", json.dumps(row), bad)
+
+
 def test_classes_from_csv_and_jsonl(tmp_path: Path) -> None:
     splits = read(tmp_path, "text-classification", ".csv", "text,label\ngood,pos\nbad,neg\n", "text,label\nfine,pos\n")
     assert splits.labels == ("neg", "pos")
@@ -96,6 +122,30 @@ def test_classes_from_csv_and_jsonl(tmp_path: Path) -> None:
     splits = read(tmp_path, "text-classification", ".jsonl", rows, **options)
     assert sorted(splits.train["label"]) == [0, 1]
     assert splits.train[0] == {"text": "x", "text_pair": "y", "label": splits.train[0]["label"]}
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "N/A", "n/a", "null", "NULL", "nan", "NaN", "<NA>"])
+def test_words_of_a_csv_file_are_words(tmp_path: Path, word: str) -> None:
+    splits = read(tmp_path, "text-classification", ".csv", f"text,label\n{word},some\nb,{word}\n")
+    assert set(splits.labels) == {"some", word}
+    assert splits.eval["text"][:] == [word, "b"]
+    assert [splits.labels[number] for number in splits.eval["label"]] == ["some", word]
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (["x"], r"train.jsonl: row 0: expected a name or a number as label, found \['x'\]"),
+        ({"a": 1}, r"train.jsonl: row 0: expected a name or a number as label, found {'a': 1}"),
+    ],
+)
+def test_labels_that_are_no_names(tmp_path: Path, label: Any, message: str) -> None:
+    good = "\n".join(json.dumps({"text": "a", "label": name}) for name in "xy")
+    bad = json.dumps({"text": "a", "label": label})
+    with pytest.raises(FastEPError, match=message):
+        read(tmp_path, "text-classification", ".jsonl", bad, good)
+    with pytest.raises(FastEPError, match=message.replace("train", "eval")):
+        read(tmp_path, "text-classification", ".jsonl", good, bad)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +196,13 @@ def test_sorted_files_are_shuffled_before_they_are_cut(tmp_path: Path) -> None:
             r"eval.csv: row 0: expected a label of the training data, found 'e'",
         ),
         ("text,label\na,b\nc,\n", None, r"train.csv: row 1: expected a label, found none"),
+        ("text,label\na,1\nc,0\nd,\n", None, r"train.csv: row 2: expected a label, found none"),
+        (
+            "text,label\na,1\nc,0\n",
+            "text,label\na,1\nc,\n",
+            r"eval.csv: row 1: expected a label of the training data, found None",
+        ),
+        ('text,label\na,b\nc,""\n', None, r"train.csv: row 1: expected a label, found none"),
         ("text,label\na,b\n,d\n", None, r"train.csv: row 1: expected a text in text, found None"),
         ("text,label\n", None, r"train.csv: (the file holds no rows|cannot be read)"),
         ("", None, r"train.csv: cannot be read"),
