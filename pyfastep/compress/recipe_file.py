@@ -34,13 +34,13 @@ def ready_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_recipe(recipe: str | os.PathLike[str], changes: Iterable[str] = ()) -> Recipe:
+def load_recipe(recipe: str | os.PathLike[str], changes: Iterable[str | tuple[str, Any]] = ()) -> Recipe:
     """Reads a recipe.
 
     Args:
         recipe: A TOML file, or the name of a ready recipe.
         changes: ``table.key=value`` entries that replace what the file says; values as in TOML, and what is not TOML
-            is taken as text.
+            is taken as text. Or pairs of ``table.key`` and its value.
 
     Raises:
         FastEPError: Not there, not TOML, a key unknown or missing, a value of the wrong type or out of range: names
@@ -116,7 +116,7 @@ def _value(hint: Any, value: Any, where: str, keys: tuple[str, ...]) -> Any:
         return value  # the class checks it
     if origin in _UNIONS:  # a number or a word, which the class checks
         return value if isinstance(value, str) else _value(typing.get_args(hint)[0], value, where, keys)
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple and isinstance(value, list | tuple):
         return tuple(_value(typing.get_args(hint)[0], item, where, keys) for item in value)
     if origin is dict and isinstance(value, Mapping):
         return {name: _value(typing.get_args(hint)[1], item, where, (*keys, name)) for name, item in value.items()}
@@ -149,17 +149,21 @@ def _place(where: str, *keys: str) -> str:
     return f"{where}: {'.'.join(key for key in keys if key)}"
 
 
-def _apply(tables: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
+def _apply(tables: dict[str, Any], change: str | tuple[str, Any]) -> None:
+    if isinstance(change, str):
+        key, equals, text = change.partition("=")
+        value = toml_value(text)
+    else:
+        (key, value), equals = change, "="
     names = [name.strip() for name in key.split(".")]
     if not equals or not all(names):
-        raise FastEPError("expected table.key=value", node=change, remedy="for example --set prune.sparsity=0.9")
+        raise FastEPError("expected table.key=value", node=str(change), remedy="for example --set prune.sparsity=0.9")
     table = tables
     for name in names[:-1]:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise FastEPError(f"{name} is a value, not a table", node=change)
-    table[names[-1]] = toml_value(text)
+            raise FastEPError(f"{name} is a value, not a table", node=str(change))
+    table[names[-1]] = value
 
 
 def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:

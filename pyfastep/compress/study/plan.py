@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 from collections import Counter
@@ -30,11 +29,13 @@ class Cell(Checked):
         name: Told apart by it.
         set: ``table.key=value`` changes, as of ``fastep compress --set``.
         seeds: Empty: the study's.
+        values: Further changes, ``table.key`` to a value of any kind, as a grid makes them.
     """
 
     name: str
     set: tuple[str, ...] = ()
     seeds: tuple[int, ...] = number((), least=0)
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,13 +140,13 @@ class Study(Checked):
         for values in itertools.product(*self.grid.values()) if self.grid else ():
             pairs = list(zip(self.grid, values, strict=True))
             name = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in pairs)
-            # A JSON value is a TOML value.
-            yield Cell(name, tuple(f"{key}={json.dumps(value)}" for key, value in pairs))
+            yield Cell(name, values=dict(pairs))
 
     def _recipe(self, cell: Cell, seed: int) -> Recipe:
         near = Path(self.folder) / self.recipe
         try:
-            return load_recipe(near if near.is_file() else self.recipe, [*self.set, *cell.set, f"seed={seed}"])
+            changes: list[str | tuple[str, Any]] = [*self.set, *cell.set, *cell.values.items(), ("seed", seed)]
+            return load_recipe(near if near.is_file() else self.recipe, changes)
         except FastEPError as error:
             place = f"cell {cell.name!r}: {error.node}"
             raise FastEPError(error.problem, node=place, remedy=error.remedy) from error

@@ -51,17 +51,21 @@ def run_study(
         output: A folder.
         only: Glob patterns of cells to run now; empty: all.
         report_only: Run nothing.
-        fresh: Do every run anew.
+        fresh: Do every chosen run anew; what others left is neither removed nor taken over.
         reuse: Outputs of other runs or studies: their finished steps are taken over where they are the same.
         progress: Called often.
 
     Raises:
-        FastEPError: The study itself cannot be run: a recipe is wrong, no cell matches ``only``, or packages of the
-            extra ``compress`` are missing.
+        FastEPError: The study itself cannot be run: a recipe is wrong, no cell matches ``only``, ``report_only`` and
+            ``fresh`` exclude each other, or packages of the extra ``compress`` are missing.
     """
     require("compress")
     from pyfastep.compress.study.results import write_study
 
+    if report_only and fresh:
+        raise FastEPError(
+            "nothing is done anew for a report of what is finished", remedy="leave out --report or --fresh"
+        )
     folder, runs = Path(output), study.runs()
     if folder.exists() and not folder.is_dir():
         raise FastEPError("expected a folder, found a file", node=str(folder), remedy="give another --output")
@@ -69,11 +73,12 @@ def run_study(
     if not chosen:
         cells = ", ".join(dict.fromkeys(run.cell for run in runs))
         raise FastEPError(f"no cell matches {', '.join(only)}", node=study.name, remedy=f"its cells are {cells}")
-    if fresh and (folder / RUNS).exists():
-        shutil.rmtree(folder / RUNS)
+    for run in chosen if fresh else ():
+        if (folder / RUNS / run.folder).exists():
+            shutil.rmtree(folder / RUNS / run.folder)
     for run in () if report_only else chosen:
         if finished_report(run, folder) is None:
-            others = [folder / RUNS / other.folder for other in runs if other != run]
+            others = [folder / RUNS / other.folder for other in (chosen if fresh else runs) if other != run]
             _attempt(run, folder, [*others, *map(Path, reuse)], progress)
             if study.keep == "report":
                 _clear(runs, folder)

@@ -78,7 +78,8 @@ def _budget(report: StudyReport) -> str:
     speeds = [name for shape in shapes for name in (f"ms, {shape}", f"times dense, {shape}")]
     columns = ["cell", *speeds, "steps", "M tokens", "minutes", "CPU minutes"]
     note = (
-        "Medians of the final file on FastEP, against the dense FP32 model in ONNX Runtime. Budgets are means per run."
+        "Medians of the final file on FastEP, or in ONNX Runtime where a recipe leaves it in float, against the dense "
+        "FP32 model in ONNX Runtime. Budgets are means per run."
     )
     return note + "\n\n" + markdown_table(columns, rows)
 

@@ -52,6 +52,31 @@ def test_runs_are_cells_times_seeds_first_seeds_first(tmp_path: Path) -> None:
     assert runs[0].folder == "pattern-4x1-sparsity-0.5/seed-0"
 
 
+GRID_OF_ANYTHING = r"""
+name = "mine"
+recipe = "smoke"
+set = ["prune.targets={'*'=0.7}"]
+
+[grid]
+"prune.targets" = [{"*query*" = 0.5, "*attention*" = 0.9}, {"*attention*" = 0.9}]
+"bench.lengths" = [[64, 128]]
+"description" = ["\U0001f600 \"said\""]
+"quantize.equalize" = [true]
+"""
+
+
+def test_a_grid_varies_tables_lists_and_any_text(tmp_path: Path) -> None:
+    recipes = [run.recipe for run in load_study(write(tmp_path, GRID_OF_ANYTHING)).runs()]
+    assert [list(recipe.prune.targets.items()) for recipe in recipes] == [
+        [("*query*", 0.5), ("*attention*", 0.9)],
+        [("*attention*", 0.9)],
+    ]
+    for recipe in recipes:
+        assert recipe.bench.lengths == (64, 128)
+        assert recipe.description == '\U0001f600 "said"'
+        assert recipe.quantize.equalize is True
+
+
 def test_equal_steps_have_equal_digests(tmp_path: Path) -> None:
     first, second, *_, other = load_study(write(tmp_path)).runs()
     same = {name for name in first.digests if first.digests[name] == second.digests[name]}
@@ -109,3 +134,5 @@ def test_no_cells_and_no_file() -> None:
 def test_constructed() -> None:
     study = Study("x", "smoke", cells=(Cell("a"), Cell("b", seeds=(1, 2))), orderings=(Ordering("a", "b"),))
     assert [(run.cell, run.seed) for run in study.runs()] == [("a", 0), ("b", 1), ("b", 2)]
+    (run,) = Study("x", "smoke", grid={"bench.lengths": ((64, 128),)}).runs()
+    assert run.recipe.bench.lengths == (64, 128)

@@ -54,6 +54,23 @@ def test_all_run_once(runs: Runs, tmp_path: Path) -> None:
     assert len(runs.done) == 27
 
 
+def test_fresh_concerns_the_chosen_cells_alone(runs: Runs, tmp_path: Path) -> None:
+    run_study(STUDY, tmp_path)
+    runs.done.clear()
+    runs.reused.clear()
+    report = run_study(STUDY, tmp_path, only=["4x4"], fresh=True)
+    assert report.complete
+    assert runs.done == [("4x4", 0), ("4x4", 1), ("4x4", 2)]
+    assert set(runs.reused) == {2}  # nothing of what is not done anew
+
+
+def test_fresh_is_no_report(runs: Runs, tmp_path: Path) -> None:
+    run_study(STUDY, tmp_path)
+    with pytest.raises(FastEPError, match="a report of what is finished"):
+        run_study(STUDY, tmp_path, report_only=True, fresh=True)
+    assert run_study(STUDY, tmp_path, report_only=True).complete
+
+
 @pytest.mark.parametrize("error", [FastEPError("too\nbad", node="prune"), MemoryError("none left")])
 def test_a_failure_costs_no_other_run_and_is_tried_again(runs: Runs, tmp_path: Path, error: Exception) -> None:
     runs.failing["4x4"] = error
