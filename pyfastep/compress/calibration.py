@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pyfastep.compress.batch import Batch, on_device_of
+from pyfastep.compress.batch import Batch, taken_by
 
 __all__ = [
     "Calibrator",
@@ -39,7 +39,8 @@ class Stage:
     Attributes:
         layer: The one of the model's stacked layers that they are part of, "" where there are none.
         linears: Their names.
-        norm: The LayerNorm that reads the one Linear's output plus the residual stream; None where there is none.
+        norm: The layer's LayerNorm that reads the one Linear's output plus the residual stream; None where there is
+            none, as at the end of a layer that normalizes before attention and feed-forward.
     """
 
     layer: str
@@ -78,8 +79,10 @@ def find_stages(model: nn.Module, names: Sequence[str], batch: Batch) -> list[St
         if call.inputs is before:
             stages[-1] = Stage(stages[-1].layer, (*stages[-1].linears, call.name), None)
         else:
-            norm = after.name if after and after.name in norms and after.inputs.shape == call.outputs.shape else None
-            stages.append(Stage(_layer_of(model, call.name), (call.name,), norm))
+            layer = _layer_of(model, call.name)
+            inside = [norm for norm in norms if not layer or norm.startswith(f"{layer}.")]
+            norm = after.name if after and after.name in inside and after.inputs.shape == call.outputs.shape else None
+            stages.append(Stage(layer, (call.name,), norm))
         before = call.inputs
     return stages
 
@@ -95,7 +98,7 @@ class Calibrator:
 
     def __init__(self, model: nn.Module, dense: nn.Module, batches: Sequence[Batch]) -> None:
         self._models = (model, dense)
-        self._batches = [on_device_of(model, batch) for batch in batches]
+        self._batches = [taken_by(model, batch) for batch in batches]
         self._layer = ""
         self._inputs: list[list[_Inputs]] = [[((), batch)] * 2 for batch in self._batches]
 
@@ -173,7 +176,7 @@ def run_model(model: nn.Module, batches: Iterable[Batch]) -> None:
     model.train(False)
     with torch.no_grad():
         for batch in batches:
-            model(**on_device_of(model, batch))
+            model(**taken_by(model, batch))
     model.train(training)
 
 

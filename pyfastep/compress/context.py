@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyfastep.compress.data.splits import Splits
 from pyfastep.compress.models import load_model, load_tokenizer
 from pyfastep.compress.recipe import Recipe
+from pyfastep.compress.runners import with_token_types
 from pyfastep.compress.tasks import Task, create_task
 from pyfastep.compress.tasks.base import MODEL_INPUTS
 from pyfastep.compress.workspace import Workspace
@@ -87,7 +88,8 @@ class Context:
     def calibration_arrays(self) -> list[dict[str, NDArray[Any]]]:
         """The same for an ONNX model, one sample at a time and not padded, so that ranges are those of real tokens."""
         return [
-            {name: np.asarray([values], np.int64) for name, values in row.items()} for row in self.calibration_rows()
+            with_token_types({name: np.asarray([values], np.int64) for name, values in row.items()})
+            for row in self.calibration_rows()
         ]
 
     def tell(self, step: str) -> Callable[[float, str], None]:

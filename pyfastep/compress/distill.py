@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from pyfastep.compress.batch import Batch, on_device_of
+from pyfastep.compress.batch import Batch, taken_by
 from pyfastep.compress.recipe import DistillSettings
-from pyfastep.compress.runners import accepted_inputs
 from pyfastep.compress.tasks.base import MODEL_INPUTS
 from pyfastep.errors import FastEPError
 
@@ -146,9 +145,8 @@ class Distiller:
     def _teacher_outputs(self, inputs: Batch) -> Any:
         if self.teacher is None:
             return {name.removeprefix(TEACHER): value for name, value in inputs.items() if name.startswith(TEACHER)}
-        names = accepted_inputs(self.teacher).intersection(MODEL_INPUTS)
-        given = {name: value for name, value in inputs.items() if name in names}
-        return self.teacher(**given, output_hidden_states=self.needs_hidden)
+        tokens = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
+        return self.teacher(**taken_by(self.teacher, tokens), output_hidden_states=self.needs_hidden)
 
     def _hidden(self, student: Any, teacher: Any, mask: torch.Tensor) -> torch.Tensor:
         """Mean over layers, embeddings included; a deeper teacher at evenly spaced layers."""
@@ -183,16 +181,15 @@ def add_teacher_columns(
     """
     embeds = bool(distiller.settings.embedding or distiller.settings.embedding_mse)
     teacher.train(False)
-    accepted = accepted_inputs(teacher)
 
     def run(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         names = [name for name in rows if name in MODEL_INPUTS]
         samples = [
             dict(zip(names, values, strict=True)) for values in zip(*(rows[name] for name in names), strict=True)
         ]
-        batch = on_device_of(teacher, collate(samples))
+        batch = taken_by(teacher, collate(samples))
         with torch.inference_mode():
-            outputs = teacher(**{name: value for name, value in batch.items() if name in accepted})
+            outputs = teacher(**batch)
         added = {TEACHER + name: _cut(name, outputs[name], rows["input_ids"]) for name in distiller.logits}
         if embeds:
             added[TEACHER + "embedding"] = sentence_embedding(_last_hidden(outputs), batch["attention_mask"]).tolist()

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from pyfastep.compress.batch import Batch, on_device_of
+from pyfastep.compress.batch import Batch, taken_by
 from pyfastep.compress.calibration import real_rows, recorded_calls, run_model
 
 __all__ = ["equalize_attention"]
@@ -81,7 +81,7 @@ def _peaks(model: nn.Module, linears: Sequence[nn.Linear], batches: Sequence[Bat
     for batch in batches:
         with recorded_calls(model, list(names)) as calls:
             run_model(model, [batch])
-        real = on_device_of(model, batch)["attention_mask"].bool()
+        real = taken_by(model, batch)["attention_mask"].bool()
         for call in calls:
             linear = names[call.name]
             peaks[linear] = torch.maximum(peaks[linear], real_rows(call.outputs, real).abs().amax(dim=0))

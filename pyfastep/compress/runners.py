@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,43 +9,52 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pyfastep.compress.batch import taken_by
+from pyfastep.errors import FastEPError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Runner", "accepted_inputs", "session_runner", "torch_runner"]
+__all__ = ["Runner", "session_runner", "torch_runner", "with_token_types"]
 
 Arrays = Mapping[str, NDArray[Any]]
 Runner = Callable[[Arrays], dict[str, NDArray[Any]]]
 """Takes ``input_ids [B, S]`` and the like, gives outputs by name."""
 
 
-def accepted_inputs(model: PreTrainedModel) -> frozenset[str]:
-    """Names of what the model can be called with; a training may have put a wrapper before its own ``forward``."""
-    return frozenset(inspect.signature(type(model).forward).parameters)
-
-
 def torch_runner(model: PreTrainedModel, outputs: Sequence[str]) -> Runner:
     """The torch model in evaluation mode, on the device where it is."""
     model.train(False)
-    device = next(model.parameters()).device
-    accepted = accepted_inputs(model)
 
     def run(feeds: Arrays) -> dict[str, NDArray[Any]]:
-        given = {name: torch.from_numpy(np.asarray(value)).to(device) for name, value in feeds.items()}
+        given = {name: torch.from_numpy(np.asarray(value)) for name, value in feeds.items()}
         with torch.inference_mode():
-            result = model(**{name: value for name, value in given.items() if name in accepted})
+            result = model(**taken_by(model, given))
         return {name: result[name].float().cpu().numpy() for name in outputs}
 
     return run
 
 
 def session_runner(session: Any) -> Runner:
-    """An ``onnxruntime.InferenceSession``, on FastEP or on any other provider."""
+    """An ``onnxruntime.InferenceSession``, on FastEP or on any other provider.
+
+    Raises:
+        FastEPError: When it is run: the model takes something else than tokens.
+    """
     wanted = [argument.name for argument in session.get_inputs()]
     names = [argument.name for argument in session.get_outputs()]
 
     def run(feeds: Arrays) -> dict[str, NDArray[Any]]:
-        values = session.run(None, {name: np.ascontiguousarray(feeds[name]) for name in wanted})
+        known = with_token_types(feeds)
+        strange = next((name for name in wanted if name not in known), None)
+        if strange is not None:
+            raise FastEPError(f"the model takes an input that is none of {', '.join(known)}", node=strange)
+        values = session.run(None, {name: np.ascontiguousarray(known[name]) for name in wanted})
         return dict(zip(names, values, strict=True))
 
     return run
+
+
+def with_token_types(feeds: Arrays) -> dict[str, NDArray[Any]]:
+    """Inputs with ``token_type_ids`` among them: the zeros that a BERT means where its tokenizer gives none."""
+    return {"token_type_ids": np.zeros_like(feeds["input_ids"]), **feeds}

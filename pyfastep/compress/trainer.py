@@ -14,6 +14,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
+from pyfastep.compress.batch import taken_by
 from pyfastep.compress.checkpoints import KEPT, newest_complete
 from pyfastep.compress.distill import Distiller
 from pyfastep.compress.dropout import dropout_rate
@@ -53,7 +54,7 @@ class CompressionTrainer(Trainer):
         self, model: Any, inputs: Mapping[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The weighted sum of the task's loss and what the teacher adds."""
-        given = {name: value for name, value in inputs.items() if not name.startswith("teacher_")}
+        given: dict[str, Any] = taken_by(self.model, inputs)  # type: ignore[arg-type]
         if self.distiller.needs_hidden:
             given["output_hidden_states"] = True
         outputs = model(**given)

@@ -25,10 +25,26 @@ def tiny_bert(kind: str = "BertModel", **options: Any) -> Any:
     return _with_biases(model)
 
 
-def tiny_distilbert() -> Any:
+def tiny_distilbert(kind: str = "DistilBertForQuestionAnswering") -> Any:
+    """An encoder that takes no ``token_type_ids``."""
     torch.manual_seed(0)
     config = transformers.DistilBertConfig(dim=16, n_heads=2, n_layers=2, hidden_dim=32, vocab_size=50)
-    return _with_biases(transformers.DistilBertForQuestionAnswering(config))
+    return _with_biases(getattr(transformers, kind)(config))
+
+
+def tiny_modernbert() -> Any:
+    """An encoder that normalizes before attention and feed-forward, not after them."""
+    torch.manual_seed(0)
+    config = transformers.ModernBertConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        vocab_size=50,
+        pad_token_id=0,
+        attn_implementation="eager",
+    )
+    return _with_biases(transformers.ModernBertModel(config))
 
 
 def _with_biases(model: Any) -> Any:
@@ -40,8 +56,10 @@ def _with_biases(model: Any) -> Any:
     return model.train(False)
 
 
-def batches(count: int = 4, rows: int = 8, length: int = 9, seed: int = 0) -> list[dict[str, torch.Tensor]]:
-    """Token ids with right padding in the last rows."""
+def batches(
+    count: int = 4, rows: int = 8, length: int = 9, seed: int = 0, types: bool = False
+) -> list[dict[str, torch.Tensor]]:
+    """Token ids with right padding in the last rows, on request with ``token_type_ids``."""
     generator = torch.Generator().manual_seed(seed)
     made = []
     for _ in range(count):
@@ -49,4 +67,6 @@ def batches(count: int = 4, rows: int = 8, length: int = 9, seed: int = 0) -> li
         mask = torch.ones_like(ids)
         mask[-2:, length // 2 :] = 0
         made.append({"input_ids": ids * mask, "attention_mask": mask})
+        if types:
+            made[-1]["token_type_ids"] = torch.zeros_like(ids)
     return made

@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 
-from .encoders import batches, tiny_bert, tiny_distilbert
+from .encoders import batches, tiny_bert, tiny_distilbert, tiny_modernbert
 
 torch = pytest.importorskip("torch")
 
@@ -37,6 +37,23 @@ def test_stages_of_distilbert() -> None:
     assert [len(stage.linears) for stage in stages] == [3, 1, 1, 1] * 2
     assert [bool(stage.norm) for stage in stages] == [False, True, False, True] * 2
     assert str(stages[1].norm).endswith("sa_layer_norm")
+
+
+def test_stages_of_an_encoder_that_normalizes_before() -> None:
+    """What follows a layer's last Linear is the next layer's normalization, which a run of this one does not reach."""
+    model = tiny_modernbert()
+    stages = find_stages(model, list(select_linears(model)), DATA[0])
+    norms = {stage.linears[0]: stage.norm for stage in stages}
+    assert norms == {
+        "layers.0.attn.Wqkv": None,
+        "layers.0.attn.Wo": "layers.0.mlp_norm",
+        "layers.0.mlp.Wi": None,
+        "layers.0.mlp.Wo": None,
+        "layers.1.attn.Wqkv": None,
+        "layers.1.attn.Wo": "layers.1.mlp_norm",
+        "layers.1.mlp.Wi": None,
+        "layers.1.mlp.Wo": None,
+    }
 
 
 def test_models_run_without_dropout_or_gradients_and_stay_as_they_were() -> None:

@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 
-from .encoders import batches, tiny_bert
+from .encoders import batches, tiny_bert, tiny_distilbert, tiny_modernbert
 
 torch = pytest.importorskip("torch")
 
@@ -51,3 +51,22 @@ def test_global_scope_reaches_the_target_over_all() -> None:
     assert report.sparsity == pytest.approx(0.6, abs=0.01)
     assert all(0.29 <= layer.sparsity <= 0.91 for layer in report.layers)
     assert len({layer.zero_blocks / layer.blocks for layer in report.layers}) > 1
+
+
+def test_an_encoder_that_normalizes_before() -> None:
+    """The residual stream after a layer is read by no normalization of that layer."""
+    dense = tiny_modernbert()
+    ours, plain = deepcopy(dense), deepcopy(dense)
+    report = prune_second_order(ours, PruneSettings(sparsity=0.5, rounds=2), DATA)
+    prune_blocks(plain, block="4x1", sparsity=0.5)
+    assert report.sparsity == pytest.approx(0.5)
+    assert difference(ours, dense) < 0.7 * difference(plain, dense)
+
+
+def test_inputs_that_the_encoder_does_not_take_are_left_out() -> None:
+    """A BertTokenizer gives token types, DistilBERT takes none."""
+    plain, more = (
+        prune_second_order(model, PruneSettings(sparsity=0.5, rounds=1), batches(types=types)) and model
+        for model, types in ((tiny_distilbert(), False), (tiny_distilbert(), True))
+    )
+    assert all(torch.equal(x, y) for x, y in zip(plain.parameters(), more.parameters(), strict=True))

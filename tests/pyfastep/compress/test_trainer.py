@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from .encoders import batches, tiny_bert
+from .encoders import batches, tiny_bert, tiny_distilbert
 
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
 
 from pyfastep.compress import trainer  # noqa: E402
-from pyfastep.compress.distill import Distiller  # noqa: E402
+from pyfastep.compress.distill import Distiller, add_teacher_columns  # noqa: E402
 from pyfastep.compress.gradual import BlockPruner, PruningCallback  # noqa: E402
 from pyfastep.compress.meter import Meter  # noqa: E402
 from pyfastep.compress.qat import insert_fake_quantization  # noqa: E402
@@ -238,6 +238,23 @@ def test_frozen_parameters_stay_bit_for_bit(tmp_path: Path) -> None:
     same = {name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])}
     assert same == {"bert.embeddings.word_embeddings.weight"}
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_inputs_that_model_and_teacher_do_not_take_are_left_out(cache: bool, tmp_path: Path) -> None:
+    """A BertTokenizer gives token types, DistilBERT takes none."""
+    model, teacher = (tiny_distilbert("DistilBertForSequenceClassification") for _ in range(2))
+    rows = datasets.Dataset.from_list([{**row, "token_type_ids": [0] * 3} for row in ROWS])
+    distill = DistillSettings(task=1.0, logits=1.0)
+    distiller = Distiller(distill, teacher, ("logits",))
+    if cache:
+        rows = add_teacher_columns(rows, teacher, distiller, Collator(0), tmp_path / "answers.arrow")
+        distiller = Distiller(distill, None, ("logits",))
+    settings = replace(SETTINGS, steps=1)
+    log = trainer.train(
+        model, rows, settings, distiller=distiller, collate=Collator(0), folder=tmp_path / "checkpoints", seed=0
+    )
+    assert log.cost.tokens == 8 * 3
 
 
 def test_beta2_reaches_the_optimizer(tmp_path: Path) -> None:
