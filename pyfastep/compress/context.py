@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pyfastep.compress.data.splits import Splits
 from pyfastep.compress.models import load_model, load_tokenizer
+from pyfastep.compress.pooling import recipe_pooling
 from pyfastep.compress.recipe import Recipe
 from pyfastep.compress.runners import with_token_types
 from pyfastep.compress.tasks import Task, create_task
@@ -43,7 +44,7 @@ class Context:
     @cached_property
     def task(self) -> Task:
         """The recipe's."""
-        return create_task(self.recipe.task, self.recipe.model.max_length)
+        return create_task(self.recipe.task, self.recipe.model.max_length, recipe_pooling(self.recipe))
 
     @cached_property
     def splits(self) -> Splits:

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from pyfastep.compress.batch import Batch, taken_by
+from pyfastep.compress.pooling import Pooling
 from pyfastep.compress.recipe import DistillSettings
 from pyfastep.compress.tasks.base import MODEL_INPUTS
 from pyfastep.errors import FastEPError
@@ -74,8 +75,13 @@ def hidden_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor
     return difference.square().mean()
 
 
-def sentence_embedding(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of the real tokens, scaled to length 1: ``[B, S, hidden]`` and ``[B, S]`` to ``[B, hidden]``."""
+def sentence_embedding(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling = "mean") -> torch.Tensor:
+    """Mean of the real tokens, or the first one, scaled to length 1: ``[B, S, hidden]``, ``[B, S]`` to ``[B, hidden]``.
+
+    Padding is on the right.
+    """
+    if pooling == "cls":
+        return functional.normalize(hidden[:, 0].float(), dim=-1)
     weights = mask.unsqueeze(-1).float()
     mean = (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
     return functional.normalize(mean, dim=-1)
@@ -94,30 +100,43 @@ class Distiller:
         settings: Weights of the parts.
         teacher: The dense model; None where its answers are in the batch (:func:`add_teacher_columns`) or not needed.
         logits: Names of the outputs compared as logits.
-
-    Raises:
-        FastEPError: Hidden states are to be compared and the two models' sizes differ.
+        pooling: How the student's embeddings are made.
+        teacher_pooling: How the teacher's are.
     """
 
-    def __init__(self, settings: DistillSettings, teacher: PreTrainedModel | None, logits: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        settings: DistillSettings,
+        teacher: PreTrainedModel | None,
+        logits: tuple[str, ...],
+        pooling: Pooling = "mean",
+        teacher_pooling: Pooling = "mean",
+    ) -> None:
         self.settings, self.teacher = settings, teacher
+        self.pooling, self.teacher_pooling = pooling, teacher_pooling
         self.logits = tuple(name for name in logits if name.endswith("logits"))
         if teacher is not None:
             teacher.train(False)
             teacher.requires_grad_(False)
         self.needs_hidden = bool(settings.hidden)
-        self._embeds = bool(settings.embedding or settings.embedding_mse)
+        self.embeds = bool(settings.embedding or settings.embedding_mse)
 
     def check(self, student: PreTrainedModel) -> None:
-        """Refuses a pair of models that cannot be compared, before anything is trained."""
-        if self.needs_hidden and self.teacher is not None:
-            sizes = [model.config.hidden_size for model in (student, self.teacher)]
-            if sizes[0] != sizes[1]:
-                raise FastEPError(
-                    f"hidden states of {sizes[1]} features cannot be compared with the student's {sizes[0]}",
-                    node="distill.hidden",
-                    remedy="set it to 0, logits and embeddings need equal outputs only",
-                )
+        """Refuses a pair of models that cannot be compared, before anything is trained.
+
+        Raises:
+            FastEPError: Hidden states or embeddings are to be compared and the two models' sizes differ.
+        """
+        if self.teacher is None or not (self.needs_hidden or self.embeds):
+            return
+        own, its = (model.config.hidden_size for model in (student, self.teacher))
+        if own != its:
+            key, what = ("hidden", "hidden states") if self.needs_hidden else ("embedding", "embeddings")
+            raise FastEPError(
+                f"{what} of {its} features cannot be compared with the student's {own}",
+                node=f"distill.{key}",
+                remedy="take a teacher of the student's size, or set hidden, embedding and embedding_mse to 0",
+            )
 
     def loss(self, outputs: Any, task_loss: torch.Tensor | None, inputs: Batch) -> torch.Tensor:
         """The weighted sum for one batch; ``outputs`` are the student's."""
@@ -134,12 +153,16 @@ class Distiller:
             total = total + settings.logits * part / len(self.logits)
         if settings.hidden:
             total = total + settings.hidden * self._hidden(outputs["hidden_states"], wanted["hidden_states"], mask)
-        if self._embeds:
-            own = sentence_embedding(_last_hidden(outputs), mask)
+        if self.embeds:
+            own = sentence_embedding(_last_hidden(outputs), mask, self.pooling)
             known = wanted.get("embedding")
-            target = sentence_embedding(_last_hidden(wanted), mask) if known is None else known
+            target = self.teacher_embedding(wanted, mask) if known is None else known
             total = total + embedding_loss(own, target, settings.embedding, settings.embedding_mse)
         return total
+
+    def teacher_embedding(self, outputs: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Sentence embeddings ``[B, hidden]`` of the teacher's outputs."""
+        return sentence_embedding(_last_hidden(outputs), mask, self.teacher_pooling)
 
     @torch.no_grad()
     def _teacher_outputs(self, inputs: Batch) -> Any:
@@ -179,7 +202,6 @@ def add_teacher_columns(
     Returns:
         ``features`` with columns ``teacher_<output>``: logits ``[tokens]`` or ``[classes]``, ``teacher_embedding``.
     """
-    embeds = bool(distiller.settings.embedding or distiller.settings.embedding_mse)
     teacher.train(False)
 
     def run(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -191,8 +213,8 @@ def add_teacher_columns(
         with torch.inference_mode():
             outputs = teacher(**batch)
         added = {TEACHER + name: _cut(name, outputs[name], rows["input_ids"]) for name in distiller.logits}
-        if embeds:
-            added[TEACHER + "embedding"] = sentence_embedding(_last_hidden(outputs), batch["attention_mask"]).tolist()
+        if distiller.embeds:
+            added[TEACHER + "embedding"] = distiller.teacher_embedding(outputs, batch["attention_mask"]).tolist()
         return added
 
     cache.parent.mkdir(parents=True, exist_ok=True)

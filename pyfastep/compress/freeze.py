@@ -8,10 +8,27 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from pyfastep.compress.qat import QUANTIZERS
+from pyfastep.compress.recipe import Recipe
 from pyfastep.compress.selection import refuse_unmatched
 from pyfastep.errors import FastEPError
 
-__all__ = ["frozen"]
+__all__ = ["check_freeze", "frozen"]
+
+
+def check_freeze(model: nn.Module, recipe: Recipe) -> None:
+    """Refuses patterns of any training to come that match nothing.
+
+    Raises:
+        FastEPError: As of :func:`frozen`; QAT's own parameters are not there yet.
+    """
+    trainings = {"dense": recipe.dense, "train": recipe.train}
+    if recipe.quantize.method == "qat":
+        trainings["quantize.train"] = recipe.quantize.train
+    names = [name for name, _ in model.named_parameters()]
+    for where, settings in trainings.items():
+        patterns = [pattern for pattern in settings.freeze if not pattern.startswith(QUANTIZERS)]
+        refuse_unmatched(patterns if settings.steps else [], names, "parameter", f"{where}.freeze")
 
 
 @contextmanager

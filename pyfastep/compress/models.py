@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = [
+    "check_length",
     "checkpoint_folder",
     "classifier_labels",
     "keep_layers",
@@ -58,7 +59,7 @@ def checkpoint_folder(name: str) -> Path | None:
         if not folder.exists() and not folder.is_absolute() and name.count("/") <= 1:
             return None
     if not folder.is_dir():
-        raise FastEPError("no such checkpoint folder", node=str(folder), remedy="check model.path")
+        raise FastEPError("no such checkpoint folder", node=str(folder), remedy="check model.path, or distill.teacher")
     return folder
 
 
@@ -68,7 +69,12 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     Raises:
         FastEPError: There is none.
     """
-    tokenizer: PreTrainedTokenizerBase = _load(transformers.AutoTokenizer, name, "tokenizer")
+    try:
+        tokenizer: PreTrainedTokenizerBase = _load(transformers.AutoTokenizer, name, "tokenizer")
+    except TypeError as error:  # what the library makes of a missing vocabulary
+        raise FastEPError(
+            "the tokenizer cannot be loaded: its files are missing", node=name, remedy="save it beside the model"
+        ) from error
     if not tokenizer.is_fast:
         raise FastEPError("expected a fast tokenizer (tokenizer.json)", node=name)
     return tokenizer
@@ -84,10 +90,13 @@ def load_model(name: str, task: Task, labels: Sequence[str] = (), *, trained: bo
         trained: Nobody will train the head: it has to be there.
 
     Raises:
-        FastEPError: There is no such checkpoint, it is of an architecture without that head, or lacks a trained one.
+        FastEPError: There is no such checkpoint, it is of an architecture without that head, lacks a trained one, or
+            has one for other classes.
     """
+    if trained and labels:
+        _refuse_other_classes(name, tuple(labels))
     options: dict[str, Any] = {**_label_options(labels), "ignore_mismatched_sizes": True, "output_loading_info": True}
-    without_pooling = {"add_pooling_layer": False} if task.kind == "sentence-embedding" else {}
+    without_pooling = {} if task.has_head else {"add_pooling_layer": False}
     auto = getattr(transformers, task.auto_class)
     try:
         model, found = _load(auto, name, "model", **options, **without_pooling)
@@ -116,6 +125,26 @@ def classifier_labels(name: str) -> tuple[str, ...]:
     config = _load(transformers.AutoConfig, name, "configuration")
     trained = any(str(kind).endswith("ForSequenceClassification") for kind in config.architectures or ())
     return tuple(str(config.id2label[number]) for number in range(config.num_labels)) if trained else ()
+
+
+def _refuse_other_classes(name: str, labels: tuple[str, ...]) -> None:
+    """A trained head numbers its classes: its names, or numbers as names, have to say that the data do so too."""
+    classes = classifier_labels(name)
+    numbered = len(classes) == len(labels) and labels == tuple(map(str, range(len(labels))))
+    if classes and classes != labels and not numbered:
+        raise FastEPError(
+            f"expected the data's labels {', '.join(labels)} in this order, found a classifier of {', '.join(classes)}",
+            node=name,
+            remedy="if they mean the same, spell them alike in the data or in id2label of its config.json; a head for "
+            "other classes has to be trained: dense.steps",
+        )
+
+
+def check_length(model: PreTrainedModel, length: int, where: str) -> None:
+    """Refuses a model that has no positions for ``length`` tokens."""
+    most = longest_input(model)
+    if most is not None and length > most:
+        raise FastEPError(f"expected at most the model's {most} positions, found {length}", node=where)
 
 
 def longest_input(model: PreTrainedModel) -> int | None:
@@ -172,7 +201,7 @@ def tiny_model(task: Task, vocabulary: int, max_length: int, labels: Sequence[st
         attention_probs_dropout_prob=0.0,
         **_label_options(labels),
     )
-    options = {"add_pooling_layer": False} if task.kind == "sentence-embedding" else {}
+    options = {} if task.has_head else {"add_pooling_layer": False}
     model: PreTrainedModel = getattr(transformers, task.auto_class).from_config(config, **options)
     model.train(False)
     return model
@@ -196,5 +225,7 @@ def _load(auto: Any, name: str, what: str, **options: Any) -> Any:
         return auto.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
         raise FastEPError(
-            f"the {what} cannot be loaded: {first_line(error)}", node=name, remedy="check model.path"
+            f"the {what} cannot be loaded: {first_line(error)}",
+            node=name,
+            remedy="check model.path, or distill.teacher",
         ) from error

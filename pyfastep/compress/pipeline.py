@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,7 @@ def _digest(step: Step, tables: dict[str, Any], digests: dict[str, str], recipe:
     read = {name: tables[name] for name in step.tables}
     before = {name: digests[name] for name in step.after}
     values = [step.name, step.revision, read, before, pyfastep.__version__, *_order(read)]
-    return digest_of(values, _files(step.name, recipe))
+    return digest_of([*values, *_poolings(step.name, recipe)], _files(step.name, recipe))
 
 
 def _order(tables: dict[str, Any]) -> list[list[str]]:
@@ -128,15 +128,32 @@ def _order(tables: dict[str, Any]) -> list[list[str]]:
 
 def _files(step: str, recipe: Recipe) -> list[Path]:
     """Files that a step reads and that are here: data, checkpoints. What the hub has is known by its name alone."""
-    checkpoints = {
-        "data": [recipe.model.path],  # its tokenizer
-        "dense": [recipe.model.path],
-        "train": [recipe.distill.teacher],
-        "qat": [recipe.distill.teacher],
-    }
     data = [recipe.data.train, recipe.data.eval] if step == "data" else []
-    folders = [_checkpoint_folder(name) for name in checkpoints.get(step, []) if name]
+    folders = [_checkpoint_folder(name) for name in _checkpoints(step, recipe)]
     return [path for path in [*map(Path, filter(None, data)), *filter(None, folders)] if path.exists()]
+
+
+def _checkpoints(step: str, recipe: Recipe) -> list[str]:
+    """Those that a step reads, as the recipe names them."""
+    read = {
+        "data": recipe.model.path,  # its tokenizer
+        "dense": recipe.model.path,
+        "train": recipe.distill.teacher,
+        "qat": recipe.distill.teacher,
+    }
+    return [read[step]] if read.get(step) else []
+
+
+def _poolings(step: str, recipe: Recipe) -> list[str]:
+    """What is not the mean: it stands in a folder of the checkpoint's own folder, whose files are not looked at."""
+    from pyfastep.compress.pooling import read_pooling
+
+    if recipe.task.kind != "sentence-embedding":
+        return []
+    names = [name for name in _checkpoints(step, recipe) if _checkpoint_folder(name) is not None]
+    with suppress(FastEPError):  # the step itself says what is wrong
+        return [pooling for pooling in map(read_pooling, names) if pooling != "mean"]
+    return []
 
 
 def _checkpoint_folder(name: str) -> Path | None:

@@ -266,7 +266,7 @@ class DistillSettings(Checked):
     """``[distill]``: what the student learns from its dense teacher, each a weight in the sum of losses.
 
     Attributes:
-        teacher: Folder of another checkpoint of the task; empty: the dense model of this run.
+        teacher: Another checkpoint with the same tokenizer and classes; empty: the dense model of this run.
         task: The task's own loss on the labels.
         logits: KL divergence of the softened logits, times temperature squared.
         temperature: Softens both sides.
@@ -274,7 +274,7 @@ class DistillSettings(Checked):
         hidden_layers: ``all`` layers or the ``last``; a deeper teacher is compared at evenly spaced layers.
         normalize_hidden: Divide each dimension by the teacher's standard deviation in it: a few dimensions of an
             encoder are huge and would be all that is learned.
-        embedding: ``1 - cosine`` of the mean-pooled sentence embeddings.
+        embedding: ``1 - cosine`` of the sentence embeddings, pooled as each model's checkpoint says.
         embedding_mse: Mean squared difference of the unit-length embeddings, times their dimension.
         cache: Keep the teacher's logits and embeddings on disk instead of running it at every step.
     """
@@ -379,7 +379,7 @@ class Recipe(Checked):
         if self.data.primer_samples and (kind, source) != ("question-answering", "facts"):
             raise FastEPError("goes with question answering on facts, expected 0", node="data.primer_samples")
         embedding = kind == "sentence-embedding"
-        if embedding and (self.distill.task or self.distill.logits) and self._trains_student:
+        if embedding and (self.distill.task or self.distill.logits) and self.trains_student:
             raise FastEPError("sentences have no labels: expected task = 0 and logits = 0", node="distill")
         if embedding and self.dense.steps:
             raise FastEPError("sentences have no labels to train a dense model on: expected 0", node="dense.steps")
@@ -394,5 +394,6 @@ class Recipe(Checked):
             raise FastEPError(f"goes with sentence-embedding, expected 0 for {kind}", node="distill.embedding")
 
     @property
-    def _trains_student(self) -> bool:
+    def trains_student(self) -> bool:
+        """Whether anything is trained after the dense model."""
         return bool(self.train.steps or self.quantize.method == "qat")

@@ -17,6 +17,7 @@ from pyfastep.compress.export_steps import FAST, PATTERN, PRUNED
 from pyfastep.compress.learning_curve import PowerLaw
 from pyfastep.compress.onnx_files import write_metadata
 from pyfastep.compress.plots import draw_plots
+from pyfastep.compress.pooling import copy_modules
 from pyfastep.compress.recipe_file import recipe_tables
 from pyfastep.compress.training_log import TrainingLog
 from pyfastep.compress.training_report import cost_lines, curve_table, extrapolate, extrapolation_line
@@ -190,7 +191,7 @@ def _gather(context: Context) -> CompressReport:
 
 
 def _publish(context: Context, report: CompressReport) -> None:
-    """``model/``: the final file with its metadata, configuration and tokenizer, complete or as it was."""
+    """``model/``: the final file with its metadata, and all that opens it, complete or as it was."""
     workspace = context.workspace
     quantized = context.recipe.quantize.method != "none"
     final = workspace.folder("convert") / FAST if quantized else workspace.folder("export") / PRUNED
@@ -199,6 +200,8 @@ def _publish(context: Context, report: CompressReport) -> None:
     exported = workspace.folder("export") / "qat"
     shutil.copytree(exported, scratch)
     shutil.copy(final, scratch / "model.onnx")
+    if not context.task.has_head:
+        copy_modules(context.recipe.model.path, scratch)
     measured = report.sparsity["report"] if report.sparsity else None
     values = {"recipe": report.recipe, "versions": report.versions, "seed": context.recipe.seed, "sparsity": measured}
     write_metadata(scratch / "model.onnx", values)

@@ -108,7 +108,6 @@ def train(
     Raises:
         FastEPError: The loss became NaN or infinite, or a checkpoint lacks what a callback needs.
     """
-    distiller.check(model)
     meter = meter or Meter()
     folder.mkdir(parents=True, exist_ok=True)
 

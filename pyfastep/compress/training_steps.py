@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from datasets import concatenate_datasets
@@ -15,14 +15,15 @@ from pyfastep.compress.context import Context
 from pyfastep.compress.data import load_splits
 from pyfastep.compress.distill import Distiller, add_teacher_columns
 from pyfastep.compress.equalize import equalize_attention
+from pyfastep.compress.freeze import check_freeze
 from pyfastep.compress.gradual import BlockPruner, PruningCallback
 from pyfastep.compress.meter import Meter, Stopwatch
 from pyfastep.compress.models import (
     TINY,
+    check_length,
     keep_layers,
     load_model,
     load_tokenizer,
-    longest_input,
     tiny_model,
     tiny_tokenizer,
 )
@@ -32,10 +33,10 @@ from pyfastep.compress.recipe import DistillSettings, PruneSettings, Recipe, Tra
 from pyfastep.compress.runners import torch_runner
 from pyfastep.compress.second_order import prune_second_order
 from pyfastep.compress.selection import select_linears, shares_per_layer
+from pyfastep.compress.teacher import load_teacher
 from pyfastep.compress.trainer import train
 from pyfastep.compress.training_log import Cost, TrainingLog
 from pyfastep.compress.workspace import SCRATCH
-from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback
@@ -68,14 +69,15 @@ def run_dense(context: Context, folder: Path) -> None:
     if recipe.model.path == TINY:
         model = tiny_model(task, len(context.tokenizer), recipe.model.max_length, labels)
     else:
-        model = load_model(recipe.model.path, task, labels, trained=_needs_trained_head(recipe))
+        model = load_model(recipe.model.path, task, labels, trained=task.has_head and _needs_trained_head(recipe))
     if recipe.model.layers:
         keep_layers(model, recipe.model.layers)
     _check_model(model, recipe)
+    if recipe.distill.teacher and recipe.trains_student:
+        _distiller(context, model, recipe.distill)  # whose checks need not wait for the dense model
     log = TrainingLog()
     if recipe.dense.steps:
-        alone = DistillSettings(task=1.0, logits=0.0)
-        log = _train(context, model, "dense", folder, recipe.dense, alone, None, [])
+        log = _train(context, model, "dense", folder, recipe.dense)
     context.save(model, folder)
     log.save(folder / "log.json")
 
@@ -103,8 +105,9 @@ def run_train(context: Context, folder: Path) -> None:
         pruner.lock()
     log = TrainingLog()
     if recipe.train.steps:
-        callbacks: list[TrainerCallback] = [PruningCallback(pruner)] if pruner else []
-        log = _train(context, model, "train", folder, recipe.train, recipe.distill, _teacher(context), callbacks)
+        check_freeze(model, recipe)
+        callbacks = [PruningCallback(pruner)] if pruner else []
+        log = _train(context, model, "train", folder, recipe.train, callbacks)
     context.save(model, folder)
     log.save(folder / "log.json")
     report = pruner.report().to_dict() if pruner else None
@@ -129,8 +132,7 @@ def run_qat(context: Context, folder: Path) -> None:
         insert_fake_quantization(model, list(pruner.layers), batches, settings.ranges, settings.momentum)
         pruner = BlockPruner(model, recipe.prune)  # the same weights, in the modules that are there now
         pruner.lock()
-        callbacks = [PruningCallback(pruner)]
-        log = _train(context, model, "qat", folder, settings.train, recipe.distill, _teacher(context), callbacks)
+        log = _train(context, model, "qat", folder, settings.train, [PruningCallback(pruner)])
         ranges = remove_fake_quantization(model)
     context.save(model, folder)
     save_ranges(ranges, folder)
@@ -138,10 +140,9 @@ def run_qat(context: Context, folder: Path) -> None:
 
 
 def _needs_trained_head(recipe: Recipe) -> bool:
-    """Whether the checkpoint's head is the teacher, or what is exported, without being trained before."""
-    if recipe.task.kind == "sentence-embedding" or recipe.dense.steps:
-        return False
-    return not recipe.train.steps or recipe.distill.needs_teacher
+    """Whether the checkpoint's head is the teacher's, or what is exported, without being trained before."""
+    teaches = recipe.distill.needs_teacher and not recipe.distill.teacher
+    return not recipe.dense.steps and (not recipe.train.steps or teaches)
 
 
 def _check_model(model: PreTrainedModel, recipe: Recipe) -> None:
@@ -150,11 +151,9 @@ def _check_model(model: PreTrainedModel, recipe: Recipe) -> None:
     Raises:
         FastEPError: A pattern of names matches nothing, or the sequences are longer than the model can read.
     """
-    settings, most = recipe.prune, longest_input(model)
-    if most is not None and recipe.model.max_length > most:
-        raise FastEPError(
-            f"expected at most the model's {most} positions, found {recipe.model.max_length}", node="model.max_length"
-        )
+    settings = recipe.prune
+    check_length(model, recipe.model.max_length, "model.max_length")
+    check_freeze(model, recipe)
     if settings.method != "none":
         layers = select_linears(model, settings.include or None, settings.exclude)
         shares_per_layer(list(layers), settings.sparsity, settings.targets)
@@ -187,14 +186,15 @@ def _prune_by_magnitude(model: PreTrainedModel, settings: PruneSettings) -> None
     )
 
 
-def _teacher(context: Context) -> PreTrainedModel | None:
-    settings = context.recipe.distill
+def _distiller(context: Context, student: PreTrainedModel, settings: DistillSettings) -> Distiller:
+    """The loss, with the teacher if that asks one."""
+    outputs, pooling = context.task.outputs, context.task.pooling
     if not settings.needs_teacher:
-        return None
-    if settings.teacher:
-        trained = context.task.kind != "sentence-embedding"
-        return load_model(settings.teacher, context.task, context.splits.labels, trained=trained)
-    return context.model("dense")
+        return Distiller(settings, None, outputs, pooling)
+    teacher = load_teacher(context)
+    distiller = Distiller(settings, teacher.model, outputs, pooling, teacher.pooling)
+    distiller.check(student)
+    return distiller
 
 
 def _train(
@@ -203,22 +203,22 @@ def _train(
     step: str,
     folder: Path,
     settings: TrainSettings,
-    distill: DistillSettings,
-    teacher: PreTrainedModel | None,
-    callbacks: list[Any],
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainingLog:
+    """The dense model learns from labels alone."""
     judge = _judge(context, step, settings) if settings.evaluations else None
     meter = Meter(settings.evaluations, judge, context.task.chief_figure)
     features, primer = context.features(), context.primer_features() if step == "dense" else None
     if primer is not None:
         features = concatenate_datasets([primer, features])
     collate = context.task.collate(context.tokenizer)
-    distiller = Distiller(distill, teacher, context.task.outputs)
-    if distill.cache and teacher is not None:
+    distill = DistillSettings(task=1.0, logits=0.0) if step == "dense" else context.recipe.distill
+    distiller = _distiller(context, model, distill)
+    if distill.cache and distiller.teacher is not None:
         context.progress(step, 0.0, "the teacher answers")
-        teacher.to(context.device)  # type: ignore[arg-type]
+        teacher = distiller.teacher.to(context.device)  # type: ignore[arg-type]
         features = add_teacher_columns(features, teacher, distiller, collate, folder / SCRATCH / "answers.arrow")
-        distiller = Distiller(distill, None, context.task.outputs)
+        distiller = Distiller(distill, None, context.task.outputs, context.task.pooling)
     return train(
         model,
         features,

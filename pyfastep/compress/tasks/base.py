@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pyfastep.compress.data.splits import Splits
     from pyfastep.compress.export import Task as ExportTask
+    from pyfastep.compress.pooling import Pooling
     from pyfastep.compress.runners import Runner
 
 __all__ = ["MODEL_INPUTS", "Figures", "Task", "pad_id", "run_batches"]
@@ -38,6 +39,8 @@ class Task(ABC):
         chief_figure: The figure that stands for quality, higher is better.
         relative: The figures that compare with the dense model.
         outputs: Names of the model's outputs, as exported.
+        has_head: Whether its models have weights of their own behind the encoder.
+        pooling: How token states become one vector, where that is what they are for.
     """
 
     kind: ClassVar[str]
@@ -47,10 +50,12 @@ class Task(ABC):
     chief_figure: ClassVar[str]
     relative: ClassVar[tuple[str, ...]]
     outputs: ClassVar[tuple[str, ...]]
+    has_head: ClassVar[bool] = True
 
-    def __init__(self, settings: TaskSettings, max_length: int) -> None:
+    def __init__(self, settings: TaskSettings, max_length: int, pooling: Pooling = "mean") -> None:
         self.settings = settings
         self.max_length = max_length
+        self.pooling = pooling
 
     def check(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> None:  # noqa: B027
         """Refuses what could not be trained or measured on, before anything is; by default nothing.

@@ -1,4 +1,4 @@
-"""Sentence embedding: the mean of a text's token states, scaled to length 1.
+"""Sentence embedding: the mean of a text's token states, or its first token's, scaled to length 1.
 
 Rows: ``text``; for retrieval also ``query`` and ``passage``, which belong together. There are no labels: the dense
 model is what the compressed one is measured against.
@@ -41,6 +41,7 @@ class SentenceEmbedding(Task):
     chief_figure = "cosine"
     relative = ("cosine", "cosine_p5", "spearman", "top1_overlap", "top10_overlap")
     outputs = ("last_hidden_state",)
+    has_head = False
 
     def check(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> None:
         """Sentences that are measured are compared with each other."""
@@ -94,7 +95,8 @@ class SentenceEmbedding(Task):
         rows = [dict(zip(tokens, values, strict=True)) for values in zip(*tokens.values(), strict=True)]
         embedded: dict[int, Any] = {}
         for index, outputs in run_batches(run, rows, pad_id(tokenizer)):
-            embedded[index] = similarity.mean_pool(outputs["last_hidden_state"])
+            states = outputs["last_hidden_state"]
+            embedded[index] = similarity.mean_pool(states[:1] if self.pooling == "cls" else states)
         return np.stack([embedded[index] for index in range(len(texts))])
 
     def _tokens(self, texts: list[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[Any]]:

@@ -73,6 +73,8 @@ def test_embeddings_by_hand() -> None:
     hidden = torch.tensor([[[3.0, 0.0], [0.0, 4.0], [9.0, 9.0]]])
     embedding = distill.sentence_embedding(hidden, torch.tensor([[1, 1, 0]]))
     assert embedding[0].tolist() == pytest.approx([0.6, 0.8])
+    first = distill.sentence_embedding(hidden[:, 1:], torch.tensor([[1, 1]]), "cls")
+    assert first[0].tolist() == pytest.approx([0.0, 1.0])
     other = torch.tensor([[1.0, 0.0]])
     expected = 2.0 * (1 - 0.6) + 3.0 * 2 * (0.4**2 + 0.8**2) / 2
     assert float(distill.embedding_loss(embedding, other, 2.0, 3.0)) == pytest.approx(expected)
@@ -110,9 +112,35 @@ def test_gradients_reach_the_student_alone() -> None:
 def test_sizes_that_cannot_be_compared() -> None:
     from types import SimpleNamespace
 
+    student = SimpleNamespace(config=SimpleNamespace(hidden_size=8))
     distiller = distill.Distiller(DistillSettings(hidden=1.0), tiny_bert(), ())
     with pytest.raises(FastEPError, match=r"distill.hidden: hidden states of 16 features.*student's 8"):
-        distiller.check(SimpleNamespace(config=SimpleNamespace(hidden_size=8)))
+        distiller.check(student)
+    for settings in (DistillSettings(embedding=1.0), DistillSettings(embedding_mse=1.0)):
+        with pytest.raises(FastEPError, match=r"distill.embedding: embeddings of 16 features.*student's 8"):
+            distill.Distiller(settings, tiny_bert(), ()).check(student)
+    distill.Distiller(DistillSettings(), tiny_bert(), ()).check(student)  # logits alone
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_each_model_s_embeddings_are_pooled_in_its_own_way(cached: bool, tmp_path: Path) -> None:
+    teacher = tiny_bert()
+    settings = DistillSettings(task=0.0, logits=0.0, embedding=1.0)
+    distiller = distill.Distiller(settings, teacher, (), "mean", "cls")
+    table = datasets.Dataset.from_list(
+        [{"input_ids": list(range(5, 5 + n)), "attention_mask": [1] * n} for n in (3, 7)]
+    )
+    if cached:
+        table = distill.add_teacher_columns(table, teacher, distiller, Collator(0), tmp_path / "answers.arrow")
+        distiller = distill.Distiller(settings, None, (), "mean", "cls")
+    batch = Collator(0)(list(table))
+    with torch.no_grad():
+        states = teacher(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    own = distill.sentence_embedding(states.last_hidden_state, batch["attention_mask"])
+    wanted = torch.nn.functional.normalize(states.last_hidden_state[:, 0], dim=-1)
+    expected = 1.0 - float((own * wanted).sum(dim=-1).mean())
+    assert expected > 1e-3
+    assert float(distiller.loss(states, None, batch)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["BertForQuestionAnswering", "BertModel", "BertForSequenceClassification"])

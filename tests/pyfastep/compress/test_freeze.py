@@ -10,7 +10,8 @@ from .encoders import tiny_bert
 
 torch = pytest.importorskip("torch")
 
-from pyfastep.compress.freeze import frozen  # noqa: E402
+from pyfastep.compress.freeze import check_freeze, frozen  # noqa: E402
+from pyfastep.compress.recipe_file import load_recipe  # noqa: E402
 from pyfastep.errors import FastEPError  # noqa: E402
 
 TABLES = "*.embeddings.*"
@@ -59,3 +60,19 @@ def test_says_what_is_wrong(patterns: list[str], message: str) -> None:
         pass
     assert caught.value.node == "dense.freeze"
     assert trained(model) == before
+
+
+QAT = ["quantize.method=qat", "quantize.train.steps=1"]
+
+
+@pytest.mark.parametrize("where", ["dense", "train", "quantize.train"])
+def test_trainings_to_come_are_checked(where: str) -> None:
+    recipe = load_recipe("smoke", [*QAT, f'{where}.freeze=["embeddings.*", "pooller.*"]'])
+    with pytest.raises(FastEPError, match=r"'pooller\.\*' matches no parameter") as caught:
+        check_freeze(tiny_bert(), recipe)
+    assert caught.value.node == f"{where}.freeze"
+
+
+def test_what_will_be_there_or_is_not_trained_is_no_mistake() -> None:
+    check_freeze(tiny_bert(), load_recipe("smoke", [*QAT, 'quantize.train.freeze=["input_quantizers.*"]']))
+    check_freeze(tiny_bert(), load_recipe("smoke", ['quantize.train.freeze=["nothing.*"]']))

@@ -54,9 +54,20 @@ def test_a_head_that_nobody_will_train_has_to_be_there(tmp_path: Path) -> None:
         models.load_model(str(tmp_path / "body"), CLASSES, labels, trained=True)
     models.load_model(str(tmp_path / "body"), CLASSES, labels).save_pretrained(tmp_path / "whole")
     models.load_model(str(tmp_path / "whole"), CLASSES, labels, trained=True)
-    with pytest.raises(FastEPError, match="found no weights"):
+    with pytest.raises(FastEPError, match=r"expected .* no, yes in this order, found .* no, yes, maybe"):
         models.load_model(str(tmp_path / "whole"), CLASSES, labels[:2], trained=True)
     assert models.load_model(str(tmp_path / "whole"), CLASSES, labels[:2]).config.num_labels == 2
+
+
+def test_the_classes_of_a_trained_head_are_the_data_s(tmp_path: Path) -> None:
+    """A name in another spelling could be that of another number."""
+    path = str(tmp_path)
+    models.tiny_model(CLASSES, 50, 32, ("POSITIVE", "NEGATIVE")).save_pretrained(path)
+    with pytest.raises(FastEPError, match=r"labels negative, positive in this order, .* POSITIVE, NEGATIVE .*id2label"):
+        models.load_model(path, CLASSES, ("negative", "positive"), trained=True)
+    for labels in (("POSITIVE", "NEGATIVE"), ("0", "1")):  # data that hold numbers mean the classifier's
+        assert models.load_model(path, CLASSES, labels, trained=True).config.id2label == dict(enumerate(labels))
+    assert models.load_model(path, CLASSES, ("negative", "positive")).config.num_labels == 2  # will be trained
 
 
 def test_labels_of_a_classifier(tmp_path: Path) -> None:

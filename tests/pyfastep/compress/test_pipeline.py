@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,20 @@ def test_files_that_a_step_reads_concern_it(tmp_path: Path) -> None:
         after = step_digests(recipe)
         names = [known.name for known in STEPS]
         assert [known for known in names if before[known] != after[known]] == names[names.index(step) :]
+
+
+def test_a_pooling_other_than_the_mean_concerns_what_follows(tmp_path: Path) -> None:
+    """It stands in a folder of the checkpoint's folder."""
+    (tmp_path / "1_Pooling").mkdir()
+    rows = [{"type": f"models.{kind}", "path": path} for kind, path in (("Transformer", ""), ("Pooling", "1_Pooling"))]
+    (tmp_path / "modules.json").write_text(json.dumps(rows))
+    recipe = load_recipe("minilm-embed-80-4x1", [f"model.path={tmp_path}"])
+    digests = {}
+    for mode in ("mean", "cls", "max"):
+        (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": mode}))
+        digests[mode] = step_digests(recipe)
+    assert all(digests["mean"][step.name] != digests["cls"][step.name] for step in STEPS)
+    assert digests["max"] == digests["mean"]  # the step says what is wrong, if there is anything to do
 
 
 def test_a_step_that_works_differently_is_done_anew(monkeypatch: pytest.MonkeyPatch) -> None:

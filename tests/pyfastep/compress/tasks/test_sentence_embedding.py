@@ -32,6 +32,9 @@ def test_embeddings_and_figures() -> None:
     for row, text in zip(predictions["text"], TEXTS, strict=True):
         mean = TABLE[TOKENIZER(text)["input_ids"]].mean(axis=0)
         np.testing.assert_allclose(row, mean / np.linalg.norm(mean))
+    first = SentenceEmbedding(TaskSettings("sentence-embedding"), 16, "cls").predict(run, data, TOKENIZER)["text"]
+    start = TABLE[TOKENIZER.cls_token_id]
+    np.testing.assert_allclose(first, np.tile(start / np.linalg.norm(start), (len(TEXTS), 1)))
     figures = task.judge(predictions, data, predictions)
     assert figures == pytest.approx(dict.fromkeys(figures, 1.0))
     assert set(figures) == {
