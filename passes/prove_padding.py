@@ -11,8 +11,8 @@ from .base import CountingPass
 from .errors import ConversionError
 from .match import padded_axes, padded_elementwise
 from .match.constants import is_constant, is_default_domain, is_op
-from .match.dims import rank_of
-from .match.padded import ByToken, Content, Lost, State, differs
+from .match.dims import dimension, rank_of, same_size
+from .match.padded import AtPadding, ByToken, Content, Lost, State, combine, content_of, differs, is_finite, is_number
 from .ops import DOMAIN
 from .ops.attention import SKIP_PADDING
 from .ops.registry import find_op
@@ -153,13 +153,23 @@ class _Walk:
         x, *others = before
         if any(map(differs, others)):
             return Lost("ScatterND of values at right padding")
-        condition = _condition_of(node.inputs[1])
+        if not isinstance(x, ByToken):
+            return None
+        reduction = node.attributes.get("reduction")
+        if reduction is not None and reduction.as_string() != "none":
+            return Lost(f"ScatterND with {reduction.as_string()}") if x.differs else _with(x, Content.SAME)
+        if self._overwrites(node, x):
+            return _with(x, Content.SAME)
+        return _with(x, combine([x.at_padding, content_of(node.inputs[2], before[2])]))
+
+    def _overwrites(self, node: ir.Node, x: ByToken) -> bool:
+        """Whether ScatterND writes all entries at right padding."""
+        condition, target = _condition_of(node.inputs[1]), node.inputs[0]
         state = self.states.get(condition) if condition is not None else None
-        if not isinstance(x, ByToken) or not isinstance(state, ByToken) or state.axes != x.axes:
-            return x
-        is_by_entry = rank_of(condition) is not None and rank_of(condition) == rank_of(node.inputs[0])
-        is_overwritten = is_by_entry and state.at_padding not in (0.0, *Content)
-        return dataclasses.replace(x, at_padding=Content.SAME) if is_overwritten else x
+        if condition is None or target is None or not isinstance(state, ByToken) or state.axes != x.axes:
+            return False
+        is_true = is_number(state.at_padding) and state.at_padding != 0.0
+        return is_true and rank_of(condition) == rank_of(target) and _has_shape_of(condition, target)
 
     def _follow_fused(self, node: ir.Node, before: list[State]) -> State:
         """Nodes of an encoder begin to differ; others map each row on its own."""
@@ -167,12 +177,12 @@ class _Walk:
         if node in self._encoders:
             if any(state.axes != _TOKENS for state in found):
                 return Lost(f"{node.op_type} mixes tokens")
-            return ByToken(*_TOKENS, Content.ANY if _any(found) else Content.FINITE)
+            return ByToken(*_TOKENS, _finite_of(found))
         if not found:
             return None
         if len({state.axes for state in found}) > 1 or -1 in found[0].axes or "Attention" in node.op_type:
             return Lost(f"{node.op_type} mixes tokens")
-        return ByToken(*found[0].axes, Content.ANY if _any(found) else Content.FINITE)
+        return ByToken(*found[0].axes, _finite_of(found))
 
 
 def _condition_of(indices: ir.Value | None) -> ir.Value | None:
@@ -185,8 +195,25 @@ def _condition_of(indices: ir.Value | None) -> ir.Value | None:
     return found.inputs[0] if found is not None and is_op(found, "NonZero") and is_swap else None
 
 
-def _any(states: list[ByToken]) -> bool:
-    return any(state.at_padding is Content.ANY for state in states)
+def _has_shape_of(value: ir.Value, target: ir.Value) -> bool:
+    """Whether a condition has an entry for each of a value of the same rank: it has the same sizes, or its shape."""
+    axes = range(rank_of(target) or 0)
+    if all(same_size(dimension(value, axis), dimension(target, axis)) for axis in axes):
+        return True
+    node = value.producer()
+    while node is not None and is_default_domain(node) and node.op_type in padded_elementwise.OPS:
+        node = node.inputs[0].producer() if node.inputs[0] is not None else None
+    shape = node.inputs[1].producer() if node is not None and is_op(node, "Expand") and node.inputs[1] else None
+    return shape is not None and is_op(shape, "Shape") and not shape.attributes and shape.inputs[0] is target
+
+
+def _with(x: ByToken, content: AtPadding) -> ByToken:
+    return dataclasses.replace(x, at_padding=content)
+
+
+def _finite_of(states: list[ByToken]) -> Content:
+    """What a fused op makes of finite values is finite."""
+    return Content.FINITE if all(is_finite(state.at_padding) for state in states) else Content.ANY
 
 
 def _is_attention(node: ir.Node) -> bool:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from .constants import constant, int_attribute, is_op
 from .dims import Element, dimension, elements, rank_of, same_size, static_size
-from .padded import ByToken, Content, FirstVisible, Lost, State
+from .padded import ByToken, Content, FirstVisible, Lost, State, content_of, is_finite, is_zero, join
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 _MAY_BE_INFINITE = ("ReduceLogSum", "ReduceLogSumExp")
@@ -71,8 +71,9 @@ def _per_feature(node: ir.Node, states: list[State]) -> State:
     if node.op_type == "LayerNormalization" and _at(int_attribute(node, "axis", -1), rank) <= max(x.axes):
         return _lost(node, "along the tokens")
     epsilon = node.attributes.get("epsilon")
-    is_finite = epsilon is None or epsilon.as_float() > 0
-    return _same_unless_it_differs(x if is_finite or not x.differs else dataclasses.replace(x, at_padding=Content.ANY))
+    divides_by_zero = epsilon is not None and epsilon.as_float() <= 0
+    others = [content_of(value, None) for value in node.inputs[1:]]
+    return _of_features(x, is_finite=not divides_by_zero and all(map(is_finite, others)))
 
 
 def _reduce(node: ir.Node, states: list[State]) -> State:
@@ -86,8 +87,7 @@ def _reduce(node: ir.Node, states: list[State]) -> State:
         return _lost(node, "over tokens, right padding among them")
     gone = reduced if not int_attribute(node, "keepdims", 1) else set()
     moved = [axis + sum(other > axis for other in gone) for axis in x.axes]
-    content = Content.ANY if node.op_type in _MAY_BE_INFINITE and x.differs else x.at_padding
-    return _same_unless_it_differs(ByToken(moved[0], moved[1], content))
+    return _of_features(ByToken(moved[0], moved[1], x.at_padding), is_finite=node.op_type not in _MAY_BE_INFINITE)
 
 
 def _gather(node: ir.Node, states: list[State]) -> State:
@@ -208,9 +208,8 @@ def _concat(node: ir.Node, states: list[State]) -> State:
         return _lost(node, "of values whose tokens stand at different axes")
     if _at(int_attribute(node, "axis", 0), rank) in found[0].axes:
         return _lost(node, "along the tokens")
-    contents = {state.at_padding for state in found}
-    worst = next((c for c in (Content.ANY, Content.FINITE) if c in contents), Content.SAME)
-    return dataclasses.replace(found[0], at_padding=worst)
+    contents = map(content_of, node.inputs, states)
+    return dataclasses.replace(found[0], at_padding=join(contents))
 
 
 def _matmul(node: ir.Node, states: list[State]) -> State:
@@ -220,22 +219,28 @@ def _matmul(node: ir.Node, states: list[State]) -> State:
     if None in ranks or min(rank or 0 for rank in ranks) < 2 or any(s is not None for s in states[2:]):
         return _lost(node, "of values of unknown rank")
     if isinstance(left, ByToken) and isinstance(right, ByToken):
+        subtracts = len(node.inputs) > 2  # zero points of integers: what is 0 is none any more
         hidden = (left.axes, right.axes) == ((-3, -1), (-3, -2)) and _hides(left, right)
-        return None if hidden else _lost(node, "of tokens with tokens")
+        return None if hidden and not subtracts else _lost(node, "of tokens with tokens")
     x, contracted = (left, -1) if isinstance(left, ByToken) else (right, -2)
     if not isinstance(x, ByToken) or contracted in x.axes or (x is right and x.token != -1):
         return _lost(node, "over tokens, right padding among them")
-    return x if x.differs else None
+    other = content_of(node.inputs[1], right) if x is left else content_of(node.inputs[0], left)
+    return _of_features(x, is_finite=is_finite(other)) if x.differs else None
 
 
 def _hides(left: ByToken, right: ByToken) -> bool:
-    contents = {left.at_padding, right.at_padding}
-    return Content.FINITE in contents and bool(contents & {0.0, Content.ZERO_OR_NAN})
+    pair = (left.at_padding, right.at_padding)
+    return any(map(is_zero, pair)) and Content.ANY not in pair
 
 
-def _same_unless_it_differs(x: ByToken) -> ByToken:
-    """After an op that does not keep numbers."""
-    return x if x.differs else dataclasses.replace(x, at_padding=Content.SAME)
+def _of_features(x: ByToken, *, is_finite: bool) -> ByToken:
+    """After an op that makes numbers out of several features: finite only of finite ones, if at all."""
+    if not x.differs:
+        return dataclasses.replace(x, at_padding=Content.SAME)
+    return dataclasses.replace(
+        x, at_padding=Content.FINITE if is_finite and x.at_padding is Content.FINITE else Content.ANY
+    )
 
 
 def _moved(x: ByToken, move: Callable[[int], int]) -> ByToken:

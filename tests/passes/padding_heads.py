@@ -134,6 +134,11 @@ def normalized_tokens_chosen_by_mask(b: HeadBuilder) -> str:
     return b.sum(b.n("Where", b.mask(expanded=False, kind=TensorProto.BOOL), unit, b.c(0)))
 
 
+def centred(b: HeadBuilder) -> str:
+    """Nothing is known of a mean: it may be infinite, but then it is so in both runs."""
+    return b.sum(b.n("Mul", b.n("Sub", "tokens", b.n("Unsqueeze", mean(b), b.ints(1))), b.mask()))
+
+
 def both(b: HeadBuilder) -> str:
     return b.n("Concat", b.first(), mean(b), axis=-1)
 
@@ -156,7 +161,7 @@ HIDES: tuple[Head, ...] = (
     normalized_tokens_chosen_by_mask,
     both,
 )
-MAY_BE_NAN: tuple[Head, ...] = (weights_of_quotients,)
+MAY_BE_NAN: tuple[Head, ...] = (weights_of_quotients, centred)
 """Hide it, too: of a row without visible tokens both runs make NaN."""
 
 
@@ -271,7 +276,61 @@ def flattened(b: HeadBuilder) -> str:
     return b.sum(b.n("Reshape", "tokens", b.ints(-1, FEATURES)), 0)
 
 
+def places_of(b: HeadBuilder, condition: str) -> tuple[str, str]:
+    """Where a condition is true, `[n, rank]` and `[n]`."""
+    chosen = b.n("Transpose", b.n("NonZero", condition), perm=[1, 0])
+    return chosen, b.n("Slice", b.n("Shape", chosen), b.ints(0), b.ints(1))
+
+
+def added_at_padding(b: HeadBuilder) -> str:
+    """`x[mask == 0] += 1`."""
+    chosen, count = places_of(b, b.n("Equal", b.mask(), b.c(0)))
+    return b.sum(b.n("ScatterND", "tokens", chosen, b.n("Expand", b.c(1), count), reduction="add"))
+
+
+def first_feature_assigned(b: HeadBuilder) -> str:
+    """The condition has one entry per token: those of the other features stay."""
+    chosen, count = places_of(b, b.n("Equal", b.mask(expanded=False), b.c(0)))
+    return b.sum(b.n("ScatterND", "tokens", chosen, b.n("Expand", b.c(0), count)))
+
+
+def last_token_unmasked(b: HeadBuilder) -> str:
+    """`mask[:, -1] = 1`."""
+    by_token = b.n("Transpose", b.n("Cast", "attention_mask", to=TensorProto.FLOAT), perm=[1, 0])
+    ones = b.n("Expand", b.c(1), b.n("Slice", b.n("Shape", by_token), b.ints(1), b.ints(2)))
+    index = b.constant("last_index", [[-1]], np.int64)
+    changed = b.n("ScatterND", by_token, index, b.n("Unsqueeze", ones, b.ints(0)))
+    weights = b.n("Unsqueeze", b.n("Transpose", changed, perm=[1, 0]), b.ints(-1))
+    return b.sum(b.n("Mul", "tokens", weights))
+
+
+def divided_by_mask(b: HeadBuilder) -> str:
+    """A number over 0 is infinite, 0 over 0 is NaN."""
+    mask = b.mask()
+    return b.sum(b.n("Mul", b.n("Tanh", b.n("Div", "tokens", mask)), mask))
+
+
+def sign_of_zero(b: HeadBuilder) -> str:
+    """The reciprocal of -0 is not that of 0."""
+    mask = b.mask()
+    return b.sum(b.n("Sigmoid", b.n("Reciprocal", b.n("Mul", "tokens", mask))))
+
+
+def integer_product(b: HeadBuilder) -> str:
+    """What is 0 at padding is -1 without its zero point."""
+    row = b.n("Cast", b.n("Unsqueeze", "attention_mask", b.ints(1)), to=TensorProto.UINT8)
+    scale, zero, one = b.c(0.1), b.constant("zero", 120, np.uint8), b.constant("one_u8", 1, np.uint8)
+    product = b.n("MatMulInteger", row, b.n("QuantizeLinear", "tokens", scale, zero), one, zero)
+    return b.n("Cast", product, to=TensorProto.FLOAT)
+
+
 SHOWS: tuple[Head, ...] = (
+    added_at_padding,
+    first_feature_assigned,
+    last_token_unmasked,
+    divided_by_mask,
+    sign_of_zero,
+    integer_product,
     all_tokens,
     spans,
     mean_of_all,
