@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx_ir as ir
 
@@ -52,8 +54,10 @@ def _fuse(graph: ir.Graph, norm: LayerNorm, embeddings: list[Embedding]) -> None
         for reader in readers:
             if is_op(reader, "Shape"):
                 _replace_shape(graph, reader, entry)
+    words = embeddings[0].ids
+    assert words is not None  # an input of the model
     ids = [
-        _as_int64(first, entry, norm.node.name or "", table)
+        _as_int64(first, entry, norm.node.name or "", table, words)
         for entry, table in zip(embeddings, variant.tables, strict=True)
         if not (counted and table == _POSITION)
     ]
@@ -74,7 +78,10 @@ def _of_same_shape(rows: ir.Value) -> list[ir.Value]:
     return found
 
 
-def _as_int64(before: ir.Node, entry: Embedding, name: str, table: str) -> ir.Value:
+def _as_int64(before: ir.Node, entry: Embedding, name: str, table: str, words: ir.Value) -> ir.Value:
+    if entry.ids is None and len(entry.table) == 1:  # for every token: as many ids as words, all of them 0
+        zeros = insert(before, "Sub", [words, words], name=f"{name}/{table}_zeros", like=words)
+        return _as_int64(before, dataclasses.replace(entry, ids=zeros), name, table, words)
     if entry.ids is None:
         assert before.graph is not None  # nodes of a model belong to a graph
         return add_initializer(before.graph, f"{name}/{table}_ids", np.arange(len(entry.table))[None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from .base import CountingPass, Refusal
-from .match.constants import is_op
+from .match.constants import constant, is_default_domain, is_op
 from .match.dims import dimension, rank_of, same_size, static_size
 from .match.layer_norm import LayerNorm, match_layer_norm
 from .match.quantizers import only_consumer, without_rounding
@@ -14,6 +14,16 @@ from .ops import DOMAIN
 from .ops.skip_layer_norm import Variant
 
 _MAX_BLOCK_NODES = 400
+_CUTS = ("ArgMax", "ArgMin", "Concat", "Gather", "Slice", "Split")
+# Nothing is known of the tokens of their outputs.
+_OF_OTHER_SIZES = (
+    *("AveragePool", "Compress", "ConstantOfShape", "Conv", "ConvTranspose", "Expand", "GatherElements", "GatherND"),
+    *("GlobalAveragePool", "GlobalMaxPool", "MaxPool", "NonZero", "Pad", "Resize", "Shape", "Size", "Tile", "TopK"),
+)
+# A product has the rows of its first operand; of the others the rest are indices, shapes and bounds.
+_OF_THE_FIRST = (
+    *("Gather", "Gemm", "MatMul", "Reshape", "ScatterElements", "ScatterND", "Slice", "Split", "Squeeze", "Unsqueeze"),
+)
 
 
 class FuseSkipLayerNormPass(CountingPass):
@@ -79,7 +89,7 @@ def _have_one_shape(a: ir.Value, b: ir.Value) -> bool:
 
 
 def _is_computed_from(value: ir.Value, source: ir.Value) -> bool:
-    """Whether the data of a value comes from another one, through a linear."""
+    """Whether the data of a value comes from another one, through ops that keep all of its tokens."""
     origin = without_rounding(source)
     producer = origin.producer()
     if producer is not None and is_op(producer, "DequantizeLinear") and producer.inputs[0] is not None:
@@ -94,9 +104,41 @@ def _is_computed_from(value: ir.Value, source: ir.Value) -> bool:
         node = here.producer()
         if here is not value and (here is origin or (node is not None and node is origin.producer())):
             return True
-        if node is not None and not is_op(node, "Shape"):
-            waiting += [source for source in node.inputs if source is not None]
+        waiting += _sources_of_all_tokens(node) if node is not None else []
     return False
+
+
+def _sources_of_all_tokens(node: ir.Node) -> list[ir.Value]:
+    """The inputs of a node whose tokens the output has: no more, and no single one that a sum would repeat."""
+    is_cut = is_default_domain(node) and (node.op_type.startswith("Reduce") or node.op_type in _CUTS)
+    if is_op(node, *_OF_OTHER_SIZES) or (is_cut and not _keeps_tokens(node)):
+        return []
+    count = 1 if is_op(node, *_OF_THE_FIRST) else len(node.inputs)
+    return [source for source in node.inputs[:count] if source is not None]
+
+
+def _keeps_tokens(node: ir.Node) -> bool:
+    """Whether an op cuts only axes whose sizes are known before the run, or more than one entry out of an axis."""
+    source, y, axes = node.inputs[0], node.outputs[0], _axes_of(node)
+    if source is None or not axes:
+        return False
+    has_axes = is_op(node, "Concat", "Slice", "Split")
+    left = [static_size(y, axis) if has_axes else None for axis in axes]
+    return all(
+        static_size(source, axis) is not None or size not in (None, 1) for axis, size in zip(axes, left, strict=True)
+    )
+
+
+def _axes_of(node: ir.Node) -> list[int] | None:
+    """The axes that an op cuts; None if they are not known."""
+    attribute = node.attributes.get("axes") or node.attributes.get("axis")
+    if attribute is not None:
+        return [*attribute.as_ints()] if attribute.name == "axes" else [attribute.as_int()]
+    if is_op(node, "Gather", "Split", "ArgMax", "ArgMin"):
+        return [0]
+    index = 3 if is_op(node, "Slice") else 1
+    axes = constant(node.inputs[index]) if index < len(node.inputs) else None
+    return None if axes is None else [int(axis) for axis in axes.reshape(-1)]
 
 
 def _fuse(norm: LayerNorm) -> None:

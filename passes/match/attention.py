@@ -16,6 +16,7 @@ from .linear import output_scale
 from .quantizers import Scale, only_consumer
 
 _MAX_STEPS = 32
+_MAX_VISITS = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,19 +73,21 @@ def match_attention(softmax: ir.Node) -> Attention | str | None:
 
 
 def _product_above(value: ir.Value | None) -> ir.Node | None:
-    """The product of two varying sides that scores come from."""
-    for _ in range(_MAX_STEPS):
-        node = value.producer() if value is not None else None
-        if node is None:
-            return None
+    """The product of two varying sides that scores come from, the first operand's first."""
+    waiting, seen = [value], set[ir.Value]()
+    while waiting and len(seen) < _MAX_VISITS:
+        here = waiting.pop()
+        node = here.producer() if here is not None and here not in seen else None
+        if here is None or node is None:
+            continue
+        seen.add(here)
         if is_op(node, "MatMul"):
-            return None if any(map(is_constant, node.inputs)) else node
-        if is_op(node, "Add", "Where"):
-            found = [_product_above(source) for source in node.inputs]
-            return next((entry for entry in found if entry is not None), None)
-        if not is_op(node, "QuantizeLinear", "DequantizeLinear", "Mul", "Div", "Identity", "Cast"):
-            return None
-        value = node.inputs[0]
+            if not any(map(is_constant, node.inputs)):
+                return node
+        elif is_op(node, "Add", "Where"):
+            waiting += reversed(node.inputs)
+        elif is_op(node, "QuantizeLinear", "DequantizeLinear", "Mul", "Div", "Identity", "Cast"):
+            waiting.append(node.inputs[0])
     return None
 
 

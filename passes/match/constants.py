@@ -13,6 +13,8 @@ from ..ops.arithmetic import quantize
 
 Array = npt.NDArray[Any]
 
+_MAX_VISITS = 10_000  # of nodes that compute one constant
+
 
 def is_default_domain(node: ir.Node) -> bool:
     """Whether a node is an op of ONNX itself."""
@@ -30,12 +32,7 @@ def is_constant(value: ir.Value | None) -> bool:
         return False
     if value.is_initializer():
         return value.const_value is not None
-    node = value.producer()
-    if node is None:
-        return False
-    if is_op(node, "Constant"):
-        return True
-    return is_op(node, *_EVALUATORS) and all(is_constant(x) for x in node.inputs if x is not None)
+    return _order(value) is not None
 
 
 def constant(value: ir.Value | None) -> Array | None:
@@ -44,11 +41,46 @@ def constant(value: ir.Value | None) -> Array | None:
         return None
     if value.is_initializer() and value.const_value is not None:
         return value.const_value.numpy()
-    node = value.producer()
-    assert node is not None  # is_constant
+    arrays: dict[ir.Value, Array | None] = {}
+    for node in _order(value) or []:
+        arrays[node.outputs[0]] = _evaluate(node, [_known(source, arrays) for source in node.inputs])
+    return arrays.get(value)
+
+
+def _order(value: ir.Value) -> list[ir.Node] | None:
+    """The nodes that compute a value from constants, each once, in an order in which they can run; None: it varies."""
+    done: dict[ir.Node, None] = {}
+    waiting = [value]
+    for _ in range(_MAX_VISITS):
+        if not waiting:
+            return list(done)
+        node = waiting[-1].producer()
+        if node is None or waiting[-1].is_graph_input() or not is_op(node, "Constant", *_EVALUATORS):
+            return None
+        fresh = [source for source in node.inputs if source is not None and not _is_ready(source, done)]
+        if fresh:
+            waiting += fresh
+            continue
+        done[node] = None
+        waiting.pop()
+    return None
+
+
+def _is_ready(value: ir.Value, done: dict[ir.Node, None]) -> bool:
+    if value.is_initializer() and not value.is_graph_input():
+        return value.const_value is not None
+    return value.producer() in done
+
+
+def _known(value: ir.Value | None, arrays: dict[ir.Value, Array | None]) -> Array | None:
+    if value is None or value in arrays:
+        return None if value is None else arrays[value]
+    return value.const_value.numpy() if value.const_value is not None else None
+
+
+def _evaluate(node: ir.Node, arrays: list[Array | None]) -> Array | None:
     if node.op_type == "Constant":
         return _constant_node(node)
-    arrays = [constant(x) for x in node.inputs]
     if arrays[0] is None:
         return None
     try:

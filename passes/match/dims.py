@@ -31,6 +31,7 @@ Element = int | float | Dimension
 
 _MAX_ELEMENTS = 64
 _MAX_STEPS = 64
+_LARGEST = 2**63
 # Ops whose output has the leading axes of their first input; those of `fastep` too.
 _KEEPS_AXES = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity", "LayerNormalization", "Softmax", "Relu", "Erf")
 _MATHS: dict[str, Callable[..., float]] = {
@@ -38,7 +39,7 @@ _MATHS: dict[str, Callable[..., float]] = {
     "Sub": lambda a, b: a - b,
     "Mul": lambda a, b: a * b,
     "Div": lambda a, b: a // b if isinstance(a, int) and isinstance(b, int) else a / b,
-    "Pow": lambda a, b: a**b,
+    "Pow": lambda a, b: _power(a, b),  # defined below
     "Sqrt": math.sqrt,
     "Neg": lambda a: -a,
     "Reciprocal": lambda a: 1 / a,
@@ -59,10 +60,25 @@ def static_size(value: ir.Value, axis: int) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def elements(value: ir.Value | None, steps: int = _MAX_STEPS) -> list[Element] | None:
+def elements(value: ir.Value | None) -> list[Element] | None:
     """The elements of a scalar or a vector, as far as they are known; None if they are not."""
+    return _elements(value, _MAX_STEPS, {})
+
+
+_Known = dict[ir.Value, list[Element] | None]
+
+
+def _elements(value: ir.Value | None, steps: int, known: _Known) -> list[Element] | None:
+    """Each value once, however often it is read."""
     if value is None or steps <= 0:
         return None
+    if value not in known:
+        found = _evaluate(value, steps, known)
+        known[value] = found if found is None or len(found) <= _MAX_ELEMENTS else None
+    return known[value]
+
+
+def _evaluate(value: ir.Value, steps: int, known: _Known) -> list[Element] | None:
     if is_constant(value):
         array = constant(value)
         return (
@@ -74,12 +90,12 @@ def elements(value: ir.Value | None, steps: int = _MAX_STEPS) -> list[Element] |
     if node.op_type == "Shape":
         return _shape(node)
     if node.op_type in _MATHS:
-        return _compute(node, steps)
+        return _compute(node, [_elements(source, steps - 1, known) for source in node.inputs])
     if node.op_type == "Concat":
-        parts = [elements(source, steps - 1) for source in node.inputs]
+        parts = [_elements(source, steps - 1, known) for source in node.inputs]
         return None if any(part is None for part in parts) else [x for part in parts if part is not None for x in part]
     handler = _HANDLERS.get(node.op_type)
-    source = elements(node.inputs[0], steps - 1) if handler is not None else None
+    source = _elements(node.inputs[0], steps - 1, known) if handler is not None else None
     return None if handler is None or source is None else handler(node, source)
 
 
@@ -99,9 +115,8 @@ def _shape(node: ir.Node) -> list[Element] | None:
     return [Dimension(source, axis) if size is None else size for axis, size in zip(axes, sizes, strict=True)]
 
 
-def _compute(node: ir.Node, steps: int) -> list[Element] | None:
+def _compute(node: ir.Node, sides: list[list[Element] | None]) -> list[Element] | None:
     """Elementwise arithmetic on numbers; a single one is broadcast."""
-    sides = [elements(value, steps - 1) for value in node.inputs]
     known = [side for side in sides if side is not None and all(isinstance(x, int | float) for x in side)]
     if len(known) != len(sides) or not all(known):
         return None
@@ -109,9 +124,19 @@ def _compute(node: ir.Node, steps: int) -> list[Element] | None:
     if any(len(side) not in (1, length) for side in known):
         return None
     try:
-        return [_MATHS[node.op_type](*(side[i % len(side)] for side in known)) for i in range(length)]
+        found: list[Any] = [_MATHS[node.op_type](*(side[i % len(side)] for side in known)) for i in range(length)]
     except (ArithmeticError, ValueError):
         return None
+    # Larger integers are none in the model; a root of a negative number is complex here.
+    is_real = all(isinstance(x, float) or (isinstance(x, int) and abs(x) <= _LARGEST) for x in found)
+    return list(found) if is_real else None
+
+
+def _power(a: float, b: float) -> Any:
+    is_whole = isinstance(a, int) and isinstance(b, int)
+    if is_whole and abs(a) > 1 and abs(b) > _LARGEST.bit_length():
+        raise OverflowError
+    return a**b
 
 
 def _same(node: ir.Node, source: list[Element]) -> list[Element]:
@@ -121,6 +146,8 @@ def _same(node: ir.Node, source: list[Element]) -> list[Element]:
 
 def _cast(node: ir.Node, source: list[Element]) -> list[Element] | None:
     to_integer = ir.DataType(int_attribute(node, "to", 0)).is_integer()
+    if to_integer and any(isinstance(x, float) and not abs(x) <= _LARGEST for x in source):
+        return None
     return [int(x) if to_integer and isinstance(x, float) else x for x in source]
 
 
@@ -137,7 +164,8 @@ def _slice(node: ir.Node, source: list[Element]) -> list[Element] | None:
     if any(p is None or p.size != 1 for p in parameters) or len(parameters) < 2:
         return None
     start, end, *rest = (int(p.reshape(-1)[0]) for p in parameters)
-    return source[start : end : rest[1] if len(rest) > 1 else 1]
+    step = rest[1] if len(rest) > 1 else 1
+    return source[start:end:step] if step else None
 
 
 def _round(node: ir.Node, source: list[Element]) -> list[Element] | None:

@@ -9,12 +9,13 @@ import onnx_ir as ir
 
 from .constants import Array, constant, int_attribute, is_constant, is_op
 from .counting import counted_rows
-from .dims import dimension, rank_of, same_size
+from .dims import dimension, rank_of, same_size, static_size
 from .quantizers import Scale, rounding_scale, scale_of
 
 _ID_TYPES = (ir.DataType.INT64, ir.DataType.INT32)
 _FEWEST, _MOST = 2, 3
 _ROWS_RANK, _BATCH_RANK = 2, 3
+_BATCH, _LENGTH = 0, 1  # axes of ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Embedding:
 
     Attributes:
         rows: what the sum reads.
-        ids: `[B, S]` or `[1, S]`; None: rows 0, 1, 2, ..., as an exporter that knows S has picked them already.
+        ids: `[B, S]` or `[1, S]`; None: rows 0, 1, 2, ..., as an exporter that knows S has picked them already, or a
+            single row for all tokens.
         table: float32, u8 or s8 `[n, H]`.
         scale: of a quantized table.
         gather: the node that picks the rows.
@@ -193,7 +195,17 @@ def _in_order(embeddings: list[Embedding]) -> list[Embedding] | str:
     rest.sort(key=lambda entry: (entry.ids is not None, not entry.counted, entry.is_input, -len(entry.table)))
     if rest[0].ids is None and not all(_is_by_sequence(entry, words) for entry in rest[1:]):
         return "two tables beside the words' may have one row of ids for all sequences"
+    by_sequence = rest[1:]  # the first are positions
+    if any(_is_one(entry, words, _LENGTH) for entry in rest) or any(_is_one(e, words, _BATCH) for e in by_sequence):
+        return "an embedding has a single id for all tokens or, beside positions, for all sequences"
     return [words, *rest]
+
+
+def _is_one(entry: Embedding, words: Embedding, axis: int) -> bool:
+    """Whether the only id along an axis serves all words there: only sums repeat it."""
+    if entry.ids is None or words.ids is None or entry.counted:
+        return False
+    return static_size(entry.ids, axis) == 1 and static_size(words.ids, axis) != 1
 
 
 def _is_by_sequence(entry: Embedding, words: Embedding) -> bool:

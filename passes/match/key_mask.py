@@ -34,6 +34,7 @@ _ALLOWED = {
     *("Sign", "Size", "Slice", "Split", "Squeeze", "Sub", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor"),
 }
 _MAX_NODES = 200
+_TOO_MANY = "the mask is computed by too many nodes"
 _RAW_RANK = 2
 _SHAPES = ((2, 3), (3, 5), (1, 4))
 
@@ -156,6 +157,8 @@ def _collect(value: ir.Value, part: _Part, end: ir.Value | None) -> str | None:
         if here in done or is_constant(here):
             return None
         done.add(here)
+        if len(done) > 2 * _MAX_NODES:
+            return _TOO_MANY
         node = here.producer() if here is not end else None
         if node is None:
             part.masks.append(here)
@@ -171,7 +174,7 @@ def _collect(value: ir.Value, part: _Part, end: ir.Value | None) -> str | None:
                 return reason
         done.update(node.outputs)
         part.nodes.append(node)
-        return None if len(part.nodes) <= _MAX_NODES else "the mask is computed by too many nodes"
+        return None if len(part.nodes) <= _MAX_NODES else _TOO_MANY
 
     return visit(value)
 

@@ -193,7 +193,7 @@ def _quantized(node: ir.Node, contents: list[AtPadding]) -> AtPadding:
     scale, zero_point = _parameters(node)
     if scale is None or zero_point is None or zero_point.dtype not in (np.uint8, np.int8):
         return Content.STEADY
-    return float(quantize(np.float32(content), scale, zero_point))  # type: ignore[arg-type]
+    return float(quantize(np.float32(content), scale, zero_point))
 
 
 def _dequantized(node: ir.Node, contents: list[AtPadding]) -> AtPadding:

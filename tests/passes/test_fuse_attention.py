@@ -376,6 +376,19 @@ def test_a_plain_softmax_is_no_attention() -> None:
     assert [entry.node for entry in fuse.refusals if entry.node == "y"] == []
 
 
+def test_a_softmax_far_behind_sums_is_left_alone_at_once() -> None:
+    """2^30 steps, were each side of a sum followed on its own."""
+    source = encoder_model(mask="")
+    here = "finished_y"
+    for index in range(30):
+        source.graph.node.insert(len(source.graph.node) - 1, onnx.helper.make_node("Add", [here, here], [f"s{index}"]))
+        here = f"s{index}"
+    node_named(source, "y").CopyFrom(onnx.helper.make_node("Softmax", [here], ["y"], name="y", axis=-1))
+    fuse = FuseAttentionPass()
+    fuse(to_ir(source))
+    assert "y" not in [entry.node for entry in fuse.refusals]
+
+
 def test_a_second_run_changes_nothing() -> None:
     model, _ = convert(encoder_model())
     assert not FuseAttentionPass()(model).modified

@@ -147,6 +147,26 @@ def test_who_asks_for_a_shape_asks_the_ids(tables: str) -> None:
     assert found[1].tolist() == [FEATURES]
 
 
+@pytest.mark.parametrize("ids", ["i64", "i32"])
+def test_a_row_beside_words_alone_gets_an_id_per_token(ids: str) -> None:
+    """As a model with rotary positions whose only token type was folded."""
+    b = EncoderBuilder()
+    b.input("input_ids", ["batch", "length"], "i64")
+    b.inputs[0].type.tensor_type.elem_type = onnx.TensorProto.INT64 if ids == "i64" else onnx.TensorProto.INT32
+    rows = b.node("Gather", [b.constant("word", b.rng.standard_normal((WORDS, FEATURES))), "input_ids"], "rows")
+    y = b.norm(b.node("Add", [rows, b.c(b.rng.standard_normal((1, 1, FEATURES)))], "total"), "norm")
+    b.node("Identity", [y], "y")
+    b.output("y", SHAPE)
+    source = b.build()
+    model, step = fuse(source)
+    assert step.count == 1
+    (node,) = [node for node in model.graph if node.domain == "fastep"]
+    assert node.inputs[1] is not None
+    assert list(node.inputs[1].shape or ()) == ["batch", "length"]
+    feeds = {"input_ids": feeds_of(embed_model())["input_ids"].astype(np.int64 if ids == "i64" else np.int32)}
+    assert np.allclose(run(model, feeds)[0], run(source, feeds)[0], atol=1e-5)
+
+
 def four_terms(b: EncoderBuilder, total: str) -> str:
     extra = b.node("Gather", [b.constant("extra", np.ones((WORDS, FEATURES))), "input_ids"], "extra_rows")
     return b.node("Add", [total, b.node("Add", [extra, extra], "twice")], "more")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,51 @@ def test_a_residual_block_has_one_shape() -> None:
     step = FuseSkipLayerNormPass()
     step(model)
     assert step.count == 1
+
+
+def first_by_slice(b: EncoderBuilder, x: str) -> str:
+    return b.node("Slice", [x, b.c([0], np.int64), b.c([1], np.int64), b.c([1], np.int64)], "first")
+
+
+def first_by_gather(b: EncoderBuilder, x: str) -> str:
+    return b.node("Gather", [x, b.c([0], np.int64)], "first", axis=1)
+
+
+def mean_of_tokens(b: EncoderBuilder, x: str) -> str:
+    return b.node("ReduceMean", [x], "first", axes=[1], keepdims=1)
+
+
+def transposed_cut(b: EncoderBuilder, x: str) -> str:
+    turned = b.node("Transpose", [x], "turned", perm=[0, 2, 1])
+    cut = b.node("Slice", [turned, b.c([0], np.int64), b.c([1], np.int64), b.c([2], np.int64)], "cut")
+    return b.node("Transpose", [cut], "first", perm=[0, 2, 1])
+
+
+def one_query(b: EncoderBuilder, x: str) -> str:
+    """Attention of a single query: the other operand's tokens are summed up."""
+    query = b.c(np.ones((1, FEATURES)))
+    weights = b.node("MatMul", [query, b.node("Transpose", [x], "keys", perm=[0, 2, 1])], "weights")
+    return b.node("MatMul", [weights, x], "first")
+
+
+@pytest.mark.parametrize("pick", [first_by_slice, first_by_gather, mean_of_tokens, transposed_cut, one_query])
+@pytest.mark.parametrize("token", [None, "length"])
+def test_a_token_for_all_is_no_residual(pick: Callable[[EncoderBuilder, str], str], token: str | None) -> None:
+    """The sum repeats what is computed from the first token, or of all together."""
+    b = EncoderBuilder(quantized=False)
+    shape = [None if token is None else "batch", token, FEATURES]
+    b.input("a", shape)
+    side = b.linear(pick(b, "a"), "side", FEATURES, FEATURES)
+    b.node("Identity", [b.norm(b.node("Add", [side, "a"], "sum"), "norm")], "y")
+    b.output("y", shape)
+    model = to_ir(b.build())
+    InferShapesPass()(model)
+    unknown = next(node for node in model.graph if node.op_type == "Add" and node.outputs[0].name == "side_y")
+    unknown.outputs[0].shape = ir.Shape([None, None, FEATURES])  # as a Reshape before it would leave it
+    step = FuseSkipLayerNormPass()
+    step(model)
+    assert step.count == 0
+    assert [entry.reason for entry in step.refusals] == ["the sum before it may broadcast"]
 
 
 def no_residual() -> onnx.ModelProto:

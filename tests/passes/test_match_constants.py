@@ -129,3 +129,31 @@ def test_scalar_takes_any_shape_of_one_element() -> None:
     assert found is not None
     assert found.shape == ()
     assert scalar(graph.initializers["data"]) is None
+
+
+def test_values_that_are_read_often_cost_no_more() -> None:
+    """3^60 steps, were each input followed on its own."""
+
+    def write(b: Builder) -> str:
+        here = b.constant("one", 1.0)
+        for index in range(60):
+            here = b.node("Clip", [here, here, here], f"clipped_{index}")
+        return here
+
+    value = to_ir(wrap(write).build()).graph[-1].inputs[0]
+    assert is_constant(value)
+    assert constant(value) == 1.0
+
+
+def test_long_chains() -> None:
+    """Longer than Python's stack."""
+
+    def write(b: Builder) -> str:
+        here = "data"
+        for index in range(3000):
+            here = b.node("Identity", [here], f"same_{index}")
+        return here
+
+    found = constant(to_ir(wrap(write).build()).graph[-1].inputs[0])
+    assert found is not None
+    assert np.array_equal(found, DATA)

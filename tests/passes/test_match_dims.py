@@ -98,3 +98,37 @@ def test_static_size(values: dict[str, ir.Value]) -> None:
     assert static_size(values["x"], -1) == 24
     assert static_size(values["x"], 0) is None
     assert static_size(values["x"], 3) is None
+
+
+@pytest.mark.parametrize(
+    ("op", "sides", "expected"),
+    [
+        ("Pow", (10, 3), 1000),
+        ("Pow", (10**9, 10**9), None),
+        ("Pow", (-8.0, 0.5), None),
+        ("Mul", (2**62, 4), None),
+        ("Div", (1, 0), None),
+    ],
+)
+def test_numbers_that_the_model_cannot_hold_are_none(op: str, sides: tuple[float, ...], expected: float | None) -> None:
+    b = EncoderBuilder()
+    kind = np.int64 if isinstance(sides[0], int) else np.float32
+    b.output(b.node(op, [b.c(side, kind) for side in sides], "y"), [])
+    assert number(to_ir(b.build()).graph[0].outputs[0]) == expected
+
+
+def test_infinity_is_no_integer() -> None:
+    b = EncoderBuilder()
+    b.output(b.node("Cast", [b.node("Sqrt", [b.c(np.inf)], "root")], "y", to=7), [])
+    assert number(to_ir(b.build()).graph[1].outputs[0]) is None
+
+
+@pytest.mark.parametrize(("op", "expected"), [("Add", [2**40]), ("Mul", [1]), ("Concat", None)])
+def test_values_that_are_read_twice_cost_no_more(op: str, expected: list[int] | None) -> None:
+    """2^40 steps, were each side followed on its own."""
+    b = EncoderBuilder()
+    here = b.c([1], np.int64)
+    for index in range(40):
+        here = b.node(op, [here, here], f"y{index}", **({"axis": 0} if op == "Concat" else {}))
+    b.output(here, [None])
+    assert elements(to_ir(b.build()).graph[-1].outputs[0]) == expected

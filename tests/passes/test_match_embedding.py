@@ -138,3 +138,30 @@ def sum_value(b: Builder, rows: list[str]) -> ir.Value:
     model = to_ir(b.build())
     model.graph.outputs.pop()
     return next(node for node in model.graph if node.op_type == "Add").outputs[0]
+
+
+def ids_of_shape(shape: list[Any], position: bool) -> list[Embedding] | str:
+    """Words, with other ids of this shape; positions in front of them if so asked."""
+    b = builder({"input_ids": ["batch", "length"]}, kinds={"input_ids": "i64"})
+    tables = [("word", WORDS, "input_ids")]
+    if position:
+        tables.append(("position", POSITIONS, b.input("position_ids", [1, "length"], "i64")))
+    tables.append(("other", 2, b.input("other_ids", shape, "i64")))
+    rows = [b.node("Gather", [b.constant(n, random(size, FEATURES)), ids], f"{n}_rows") for n, size, ids in tables]
+    total = rows[0]
+    for row in rows[1:]:
+        total = b.node("Add", [total, row], f"{row}_added")
+    b.output(total, ["batch", "length", FEATURES])
+    return match_embeddings(embedding_terms(add_behind(to_ir(b.build()))), FEATURES)
+
+
+SINGLE = "an embedding has a single id for all tokens or, beside positions, for all sequences"
+
+
+@pytest.mark.parametrize("position", [False, True])
+def test_a_single_id_is_refused(position: bool) -> None:
+    """A sum repeats its row; EmbedLayerNorm wants an id per token, and only positions for all sequences at once."""
+    assert ids_of_shape([1, 1], position) == SINGLE
+    assert ids_of_shape(["batch", 1], position) == SINGLE
+    assert not isinstance(ids_of_shape(["batch", "length"], position), str)
+    assert (ids_of_shape([1, "length"], position) == SINGLE) == position

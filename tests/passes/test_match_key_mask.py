@@ -316,3 +316,14 @@ def test_numbers_that_mean_nothing() -> None:
     for build, role in ((added, "added"), (above_zero, "visible")):
         assert isinstance(prove(build, role), ir.Value)
     assert isinstance(prove(added, kind="f32"), ir.Value)
+
+
+def test_long_chains() -> None:
+    """Longer than Python's stack."""
+
+    def chain(b: EncoderBuilder, mask: str) -> str:
+        for index in range(2000):
+            mask = b.node("Identity", [mask], f"same_{index}")
+        return added(b, mask)
+
+    assert prove(chain) == "the mask is computed by too many nodes"
