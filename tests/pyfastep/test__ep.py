@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +25,7 @@ def test_the_library_is_where_the_package_says(fastep_library: Path) -> None:
 
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pyfastep, "__path__", [str(tmp_path)])
-    monkeypatch.setattr(importlib.metadata.PathDistribution, "locate_file", lambda _, path: tmp_path / path)
+    monkeypatch.setattr(_ep, "_package_folders", lambda: [tmp_path])
     with pytest.raises(pyfastep.FastEPError, match=r"libfastep\.so.*pip install"):
         pyfastep.get_library_path()
 

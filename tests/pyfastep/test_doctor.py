@@ -94,7 +94,7 @@ def test_an_unsuitable_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pyfastep, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(_ep, "_package_folders", lambda: [tmp_path])
     found = doctor.diagnose()
     assert not found.works
     assert "libfastep.so" in problems(found)
