@@ -13,7 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pyfastep.compress.recipe import Checked, Recipe, number
+from pyfastep.compress.checked import Checked, number
+from pyfastep.compress.recipe import Recipe
 from pyfastep.compress.recipe_file import file_or_ready, from_tables, load_recipe
 from pyfastep.compress.toml_file import read_toml
 from pyfastep.errors import FastEPError
