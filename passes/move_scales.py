@@ -15,10 +15,10 @@ from .base import CountingPass
 from .edit import insert, remove_dead, replace_nodes, set_type, top_level
 from .match.constants import is_op
 from .match.linear import match_linear, weight_input
-from .match.quantizers import Scale, can_be_one, quantizers_of, scale_of
+from .match.quantizers import MOVES_DATA, Scale, can_be_one, quantizers_of, scale_of
 from .names import node_name, value_name
 
-_ONE_INPUT = ("Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Split")
+_ONE_INPUT = (*MOVES_DATA, "Split")
 _MOVES = (*_ONE_INPUT, "Concat")
 
 

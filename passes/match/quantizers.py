@@ -11,7 +11,8 @@ import onnx_ir as ir
 from ..errors import ConversionError
 from .constants import Array, constant, int_attribute, is_constant, is_op
 
-_MOVES_DATA = ("Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten")
+MOVES_DATA = ("Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten")
+"""Ops that give the data of their first input another shape or order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,7 @@ def rounding_scale(node: ir.Node) -> Scale | str:
 def _quantizer_above(dequantizer: ir.Node) -> ir.Node | None:
     """The Q that a DQ undoes, data movement aside."""
     node = dequantizer.inputs[0].producer() if dequantizer.inputs[0] is not None else None
-    while node is not None and is_op(node, *_MOVES_DATA) and node.inputs[0] is not None:
+    while node is not None and is_op(node, *MOVES_DATA) and node.inputs[0] is not None:
         node = node.inputs[0].producer()
     return node if is_op(node, "QuantizeLinear") else None
 

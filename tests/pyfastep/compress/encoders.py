@@ -10,14 +10,19 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 
+_SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 50,
+}
+
+
 def tiny_bert(kind: str = "BertModel", **options: Any) -> Any:
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        vocab_size=50,
+        **_SIZES,
         max_position_embeddings=32,
         **options,
     )
@@ -36,11 +41,7 @@ def tiny_modernbert() -> Any:
     """An encoder that normalizes before attention and feed-forward, not after them."""
     torch.manual_seed(0)
     config = transformers.ModernBertConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        vocab_size=50,
+        **_SIZES,
         pad_token_id=0,
         attn_implementation="eager",
     )
