@@ -1,9 +1,12 @@
-"""The steps from a torch model to a measured ONNX file: export, quantize, convert, evaluate, bench."""
+"""The steps from a torch model to a measured ONNX file: export, quantize, convert, evaluate, bench.
+
+And ``reference``, which the evaluation compares with.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,22 @@ from pyfastep.compress.export import export_onnx
 from pyfastep.compress.file_pattern import measure_file
 from pyfastep.compress.onnx_files import stored_weights
 from pyfastep.compress.pattern import parse_pattern
+from pyfastep.compress.predictions import load_predictions, save_predictions
 from pyfastep.compress.qat import load_ranges
 from pyfastep.compress.runners import Runner, session_runner, torch_runner
 
-__all__ = ["run_bench", "run_convert", "run_evaluate", "run_export", "run_quantize"]
+__all__ = ["run_bench", "run_convert", "run_evaluate", "run_export", "run_quantize", "run_reference"]
 
 DENSE, PRUNED, INT8, FAST = "dense.onnx", "pruned.onnx", "int8.onnx", "fastep.onnx"
 PATTERN = "pattern.json"
+
+
+def run_reference(context: Context, folder: Path) -> None:
+    """What the dense model answers, which every other form is compared with."""
+    task = context.task
+    context.progress("reference", 0.0, forms.DENSE)
+    run = torch_runner(context.model("dense"), task.outputs)
+    save_predictions(task.predict(run, context.splits.eval, context.tokenizer), folder)
 
 
 def run_export(context: Context, folder: Path) -> None:
@@ -84,29 +96,32 @@ def run_convert(context: Context, folder: Path) -> None:
 
 
 def run_evaluate(context: Context, folder: Path) -> None:
-    """Judges every form of the model with one evaluator."""
-    task, data, tokenizer = context.task, context.splits.eval, context.tokenizer
-    reference: Any = None
-    figures: dict[str, dict[str, float]] = {}
-    for name, run in _forms(context):
-        context.progress("evaluate", len(figures) / 6, name)
-        predictions = task.predict(run, data, tokenizer)
-        reference = predictions if reference is None else reference
-        figures[name] = task.judge(predictions, data, reference)
+    """Judges the forms of the model with one evaluator."""
+    task, data = context.task, context.splits.eval
+    reference = load_predictions(context.workspace.folder("reference"))
+    figures = {forms.DENSE: task.judge(reference, data, reference)}
+    judged = _forms(context)
+    for done, (name, make) in enumerate(judged.items()):
+        context.progress("evaluate", done / len(judged), name)
+        figures[name] = task.judge(task.predict(make(), data, context.tokenizer), data, reference)
     (folder / "figures.json").write_text(json.dumps(figures, indent=1))
 
 
-def _forms(context: Context) -> Iterator[tuple[str, Runner]]:
-    """Every form of the model, the dense one first: the others are compared with it."""
-    outputs = context.task.outputs
-    yield forms.DENSE, torch_runner(context.model("dense"), outputs)
-    yield forms.PRUNED, torch_runner(context.model("train"), outputs)
-    yield forms.PRUNED_STOCK, session_runner(_stock(context.workspace.folder("export") / PRUNED))
+def _forms(context: Context) -> dict[str, Callable[[], Runner]]:
+    """The forms after the dense one, in the order in which they are made; all, or those that the recipe asks for."""
+    folder, outputs = context.workspace.folder, context.task.outputs
+    fast, pruned = folder("convert") / FAST, folder("export") / PRUNED
+    made: dict[str, Callable[[], Runner]] = {
+        forms.PRUNED: lambda: torch_runner(context.model("train"), outputs),
+        forms.PRUNED_STOCK: lambda: session_runner(_stock(pruned)),
+    }
     if context.recipe.quantize.method != "none":
-        fast = context.workspace.folder("convert") / FAST
-        yield forms.INT8_STOCK, session_runner(_stock(context.workspace.folder("quantize") / INT8))
-        yield forms.FAST_STOCK, session_runner(_stock(fast))
-        yield forms.FAST, session_runner(pyfastep.InferenceSession(fast, strict=True))
+        made[forms.INT8_STOCK] = lambda: session_runner(_stock(folder("quantize") / INT8))
+        made[forms.FAST_STOCK] = lambda: session_runner(_stock(fast))
+        made[forms.FAST] = lambda: session_runner(pyfastep.InferenceSession(fast, strict=True))
+    if context.recipe.evaluate.forms == "all":
+        return made
+    return {name: made[name] for name in (forms.PRUNED, list(made)[-1])}
 
 
 def _stock(path: Path) -> Any:

@@ -55,13 +55,14 @@ class Step:
 STEPS = (
     Step("data", ("task", "data", "seed", "model"), (), revision=5),
     Step("dense", ("dense", "model", "task", "seed"), ("data",)),
+    Step("reference", ("task", "model"), ("dense",), "export_steps"),
     Step("prune", ("prune", "task", "model"), ("dense",)),
     Step("train", ("prune", "train", "distill", "task", "model", "seed"), ("prune",)),
     Step("qat", ("quantize", "prune", "distill", "data", "seed"), ("train",)),
     Step("export", ("export", "task"), ("qat",), "export_steps"),
     Step("quantize", ("quantize", "data"), ("export", "qat"), "export_steps", revision=2),
     Step("convert", ("quantize",), ("quantize",), "export_steps"),
-    Step("evaluate", ("task", "model", "quantize"), ("convert",), "export_steps"),
+    Step("evaluate", ("evaluate", "task", "model", "quantize"), ("reference", "convert"), "export_steps"),
     Step("bench", ("bench",), ("convert",), "export_steps"),
 )
 

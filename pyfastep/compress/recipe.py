@@ -17,6 +17,7 @@ __all__ = [
     "BenchSettings",
     "DataSettings",
     "DistillSettings",
+    "EvaluateSettings",
     "ExportSettings",
     "ModelSettings",
     "PruneSettings",
@@ -298,6 +299,18 @@ class ExportSettings(Checked):
 
 
 @dataclass(frozen=True)
+class EvaluateSettings(Checked):
+    """``[evaluate]``: what is judged at the end.
+
+    Attributes:
+        forms: ``all`` forms of the model, so that the report tells what each step costs; or the ``final`` file where it
+            is meant to run, beside the dense and the pruned model in float: less time where many runs are compared.
+    """
+
+    forms: Literal["all", "final"] = "all"
+
+
+@dataclass(frozen=True)
 class BenchSettings(Checked):
     """``[bench]``: what is measured at the end; no ``batches`` measures nothing."""
 
@@ -324,6 +337,7 @@ class Recipe(Checked):
     distill: DistillSettings = field(default_factory=DistillSettings)
     quantize: QuantizeSettings = field(default_factory=QuantizeSettings)
     export: ExportSettings = field(default_factory=ExportSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     bench: BenchSettings = field(default_factory=BenchSettings)
 
     def _check(self) -> None:

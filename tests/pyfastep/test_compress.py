@@ -73,6 +73,15 @@ def test_the_model_is_good_and_stays_so(report: dict[str, Any]) -> None:
         assert row["accuracy"] >= 90.0, form
 
 
+def test_fewer_forms_have_the_same_figures(output: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    """And nothing but the evaluation is done for them."""
+    recipe = load_recipe("smoke", [*CHANGES, "evaluate.forms=final"])
+    again = compress(recipe, tmp_path, reuse=[output])
+    judged = ("dense fp32, torch", "pruned fp32, torch", "FastEP's file, FastEP")
+    assert again.figures == {form: report["figures"][form] for form in judged}
+    assert [step.name for step in STEPS if step.name not in again.skipped] == ["evaluate"]
+
+
 def test_equal_figures_are_no_luck(output: Path) -> None:
     """On one file, FastEP's logits differ from stock ONNX Runtime's by far less than what decides a class.
 

@@ -27,7 +27,7 @@ Progress = Callable[[Run, str, float, str], None]
 RUNS = "runs"
 _FINISHED, _FAILED = "finished.json", "failed.txt"
 # Steps that a cell added later can begin with; in all runs of a seed they are one set of files.
-_KEPT = ("data", "dense")
+_KEPT = ("data", "dense", "reference")
 
 
 def run_study(

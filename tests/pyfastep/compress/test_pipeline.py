@@ -25,7 +25,8 @@ AFTER_TRAINING = ["train", "qat", "export", "quantize", "convert", "evaluate", "
         ("train.steps=11", AFTER_TRAINING),
         ("distill.hidden=0.3", AFTER_TRAINING),
         ("prune.sparsity=0.7", ["prune", *AFTER_TRAINING]),
-        ("dense.steps=11", ["dense", "prune", *AFTER_TRAINING]),
+        ("dense.steps=11", ["dense", "reference", "prune", *AFTER_TRAINING]),
+        ("evaluate.forms=final", ["evaluate"]),
         ("name=another", []),
     ],
 )
