@@ -16,7 +16,7 @@ def test_texts(texts: list[str], tmp_path: Path) -> None:
     assert load_predictions(tmp_path) == texts
 
 
-@pytest.mark.parametrize("values", [np.arange(3), np.zeros((0, 4), np.float32), np.float32([[1.5, -0.0]])])
+@pytest.mark.parametrize("values", [np.arange(3), np.zeros((0, 4), np.float32), np.array([[1.5, -0.0]], np.float32)])
 def test_an_array(values: np.ndarray, tmp_path: Path) -> None:
     save_predictions(values, tmp_path)
     found = load_predictions(tmp_path)
