@@ -21,6 +21,8 @@ from pyfastep.compress.pattern import parse_pattern
 from pyfastep.compress.predictions import load_predictions, save_predictions
 from pyfastep.compress.qat import load_ranges
 from pyfastep.compress.runners import Runner, session_runner, torch_runner
+from pyfastep.compress.tasks import Task, create_task
+from pyfastep.compress.teacher import load_teacher
 
 __all__ = ["run_bench", "run_convert", "run_evaluate", "run_export", "run_quantize", "run_reference"]
 
@@ -103,23 +105,36 @@ def run_evaluate(context: Context, folder: Path) -> None:
     judged = _forms(context)
     for done, (name, make) in enumerate(judged.items()):
         context.progress("evaluate", done / len(judged), name)
-        figures[name] = task.judge(task.predict(make(), data, context.tokenizer), data, reference)
+        figures[name] = task.judge(make(), data, reference)
     (folder / "figures.json").write_text(json.dumps(figures, indent=1))
 
 
-def _forms(context: Context) -> dict[str, Callable[[], Runner]]:
-    """The forms after the dense one, in the order in which they are made; all, or those that the recipe asks for."""
-    folder, outputs = context.workspace.folder, context.task.outputs
+def _forms(context: Context) -> dict[str, Callable[[], Any]]:
+    """What gives the answers of each form after the dense one, in the order in which they are made.
+
+    All forms, or those that the recipe asks for.
+    """
+    folder, task, recipe = context.workspace.folder, context.task, context.recipe
     fast, pruned = folder("convert") / FAST, folder("export") / PRUNED
-    made: dict[str, Callable[[], Runner]] = {
-        forms.PRUNED: lambda: torch_runner(context.model("train"), outputs),
-        forms.PRUNED_STOCK: lambda: session_runner(_stock(pruned)),
-    }
-    if context.recipe.quantize.method != "none":
-        made[forms.INT8_STOCK] = lambda: session_runner(_stock(folder("quantize") / INT8))
-        made[forms.FAST_STOCK] = lambda: session_runner(_stock(fast))
-        made[forms.FAST] = lambda: session_runner(pyfastep.InferenceSession(fast, strict=True))
-    if context.recipe.evaluate.forms == "all":
+
+    def answers(run: Runner, task: Task = task) -> Any:
+        return task.predict(run, context.splits.eval, context.tokenizer)
+
+    def teacher_answers() -> Any:
+        teacher = load_teacher(context)
+        own_task = create_task(recipe.task, recipe.model.max_length, teacher.pooling)
+        return answers(torch_runner(teacher.model, task.outputs), own_task)
+
+    made: dict[str, Callable[[], Any]] = {}
+    if recipe.distill.teacher and recipe.distill.needs_teacher and recipe.trains_student:
+        made[forms.TEACHER] = teacher_answers
+    made[forms.PRUNED] = lambda: answers(torch_runner(context.model("train"), task.outputs))
+    made[forms.PRUNED_STOCK] = lambda: answers(session_runner(_stock(pruned)))
+    if recipe.quantize.method != "none":
+        made[forms.INT8_STOCK] = lambda: answers(session_runner(_stock(folder("quantize") / INT8)))
+        made[forms.FAST_STOCK] = lambda: answers(session_runner(_stock(fast)))
+        made[forms.FAST] = lambda: answers(session_runner(pyfastep.InferenceSession(fast, strict=True)))
+    if recipe.evaluate.forms == "all":
         return made
     return {name: made[name] for name in (forms.PRUNED, list(made)[-1])}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["DENSE", "ENGINES", "FAST", "FAST_STOCK", "INT8_STOCK", "PRUNED", "PRUNED_STOCK"]
+__all__ = ["DENSE", "ENGINES", "FAST", "FAST_STOCK", "INT8_STOCK", "PRUNED", "PRUNED_STOCK", "TEACHER"]
 
 DENSE = "dense fp32, torch"
+TEACHER = "teacher, torch"
+"""Where it is another checkpoint than the dense model."""
 PRUNED = "pruned fp32, torch"
 PRUNED_STOCK = "pruned fp32, ONNX Runtime"
 INT8_STOCK = "pruned INT8, ONNX Runtime"

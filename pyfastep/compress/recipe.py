@@ -303,8 +303,9 @@ class EvaluateSettings(Checked):
     """``[evaluate]``: what is judged at the end.
 
     Attributes:
-        forms: ``all`` forms of the model, so that the report tells what each step costs; or the ``final`` file where it
-            is meant to run, beside the dense and the pruned model in float: less time where many runs are compared.
+        forms: ``all`` forms of the model, and a teacher that is another checkpoint, so that the report tells what each
+            step costs; or the ``final`` file where it is meant to run, beside the dense and the pruned model in float:
+            less time where many runs are compared.
     """
 
     forms: Literal["all", "final"] = "all"
