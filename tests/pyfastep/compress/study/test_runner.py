@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,18 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_other_outputs_are_offered_too(runs: Runs, tmp_path: Path) -> None:
     run_study(STUDY, tmp_path / "one", reuse=[tmp_path / "two", str(tmp_path / "three")])
     assert set(runs.reused) == {8 + 2}
+
+
+def test_a_study_can_be_divided(runs: Runs, tmp_path: Path) -> None:
+    """Two files of each run are all that the report of the whole needs."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    run_study(STUDY, one, only=["4x1"])
+    run_study(STUDY, two, only=["4x4", "late"])
+    runs.done.clear()
+    for name in ("finished.json", "report.json"):
+        for path in two.glob(f"runs/*/*/{name}"):
+            target = one / path.relative_to(two)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    assert run_study(STUDY, one).complete
+    assert not runs.done
