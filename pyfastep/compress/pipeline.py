@@ -32,7 +32,7 @@ class Step:
 
     Attributes:
         name: Of its folder.
-        tables: The recipe's tables that it reads.
+        tables: The recipe's tables that it reads; ``calibration`` is the number of samples, which stands in ``[data]``.
         after: The steps whose results it reads.
         home: Module of the function ``run_<name>``.
         revision: Raised when the same inputs give another result than before, so that nothing old is taken for new.
@@ -56,11 +56,11 @@ STEPS = (
     Step("data", ("task", "data", "seed", "model"), (), revision=5),
     Step("dense", ("dense", "model", "task", "seed"), ("data",)),
     Step("reference", ("task", "model"), ("dense",), "export_steps"),
-    Step("prune", ("prune", "task", "model"), ("dense",)),
+    Step("prune", ("prune", "calibration", "task", "model"), ("dense",)),
     Step("train", ("prune", "train", "distill", "task", "model", "seed"), ("prune",)),
-    Step("qat", ("quantize", "prune", "distill", "data", "seed"), ("train",)),
+    Step("qat", ("quantize", "prune", "distill", "calibration", "seed"), ("train",)),
     Step("export", ("export", "task"), ("qat",), "export_steps"),
-    Step("quantize", ("quantize", "data"), ("export", "qat"), "export_steps", revision=2),
+    Step("quantize", ("quantize", "calibration"), ("export", "qat"), "export_steps", revision=2),
     Step("convert", ("quantize",), ("quantize",), "export_steps"),
     Step("evaluate", ("evaluate", "task", "model", "quantize"), ("reference", "convert"), "export_steps"),
     Step("bench", ("bench",), ("convert",), "export_steps"),
@@ -109,13 +109,15 @@ def compress(
 def step_digests(recipe: Recipe) -> dict[str, str]:
     """What each step's result depends on, as one number: equal where the result is the same."""
     tables, digests = recipe_tables(recipe), dict[str, str]()
+    tables["calibration"] = tables["data"].pop("calibration_samples")
+    unread = {"calibration"} if recipe.prune.method != "second-order" else set()
     for step in STEPS:
-        digests[step.name] = _digest(step, tables, digests, recipe)
+        names = set(step.tables) - (unread if step.name == "prune" else set())
+        digests[step.name] = _digest(step, {name: tables[name] for name in names}, digests, recipe)
     return digests
 
 
-def _digest(step: Step, tables: dict[str, Any], digests: dict[str, str], recipe: Recipe) -> str:
-    read = {name: tables[name] for name in step.tables}
+def _digest(step: Step, read: dict[str, Any], digests: dict[str, str], recipe: Recipe) -> str:
     before = {name: digests[name] for name in step.after}
     values = [step.name, step.revision, read, before, pyfastep.__version__, *_order(read)]
     return digest_of([*values, *_poolings(step.name, recipe)], _files(step.name, recipe))

@@ -27,6 +27,7 @@ AFTER_TRAINING = ["train", "qat", "export", "quantize", "convert", "evaluate", "
         ("prune.sparsity=0.7", ["prune", *AFTER_TRAINING]),
         ("dense.steps=11", ["dense", "reference", "prune", *AFTER_TRAINING]),
         ("evaluate.forms=final", ["evaluate"]),
+        ("data.calibration_samples=31", AFTER_TRAINING[1:]),
         ("name=another", []),
     ],
 )
@@ -34,6 +35,15 @@ def test_a_change_concerns_what_reads_it_and_what_follows(change: str, concerned
     """Pruning at once is not repeated because of a longer training."""
     before, after = step_digests(load_recipe("smoke")), step_digests(load_recipe("smoke", [change]))
     assert [step.name for step in STEPS if before[step.name] != after[step.name]] == concerned
+
+
+def test_calibration_concerns_a_pruning_that_solves_for_weights() -> None:
+    """And neither data nor dense model."""
+    method = "prune.method=second-order"
+    before, after = (
+        step_digests(load_recipe("smoke", [method, *more])) for more in ([], ["data.calibration_samples=31"])
+    )
+    assert [step.name for step in STEPS if before[step.name] != after[step.name]] == ["prune", *AFTER_TRAINING]
 
 
 def test_the_order_of_targets_concerns_what_the_pruning_concerns() -> None:
