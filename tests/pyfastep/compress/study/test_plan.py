@@ -80,7 +80,7 @@ def test_a_grid_varies_tables_lists_and_any_text(tmp_path: Path) -> None:
 def test_equal_steps_have_equal_digests(tmp_path: Path) -> None:
     first, second, *_, other = load_study(write(tmp_path)).runs()
     same = {name for name in first.digests if first.digests[name] == second.digests[name]}
-    assert same == {"data", "dense"}
+    assert same == {"data", "dense", "reference"}
     assert other.digests["dense"] != first.digests["dense"]  # another seed
 
 
