@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pyfastep._stock import stock_session
 from pyfastep.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _open(model: str | bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return stock_session(model, options)
     except Exception as error:  # ONNX Runtime's exceptions share no public base
         raise VerificationError(f"does not load on ONNX Runtime: {error}", node="model") from error
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from pyfastep import _quantizer
 from pyfastep._calibration import Batch, count_samples, load_batches
-from pyfastep._ep import import_onnxruntime
 from pyfastep._model_paths import check_output
 from pyfastep._quantizer import METHODS, QuantizedWeight
+from pyfastep._stock import stock_session
 from pyfastep.errors import FastEPError
 
 __all__ = ["METHODS", "QuantizeReport", "QuantizedWeight", "quantize"]
@@ -171,8 +171,7 @@ def _left_float(prepared: Any, weights: Sequence[QuantizedWeight]) -> tuple[str,
 
 def _mean_cosine(source: Path, quantized: Path, batches: list[Batch]) -> float:
     """Mean cosine similarity of the first output, sample by sample, on stock ONNX Runtime."""
-    runtime = import_onnxruntime()
-    sessions = [runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"]) for file in (source, quantized)]
+    sessions = [stock_session(file) for file in (source, quantized)]
     cosines: list[float] = []
     for batch in batches:
         rows = count_samples(batch)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyfastep
+from pyfastep._stock import stock_session
 from pyfastep.bench import benchmark
 from pyfastep.compress import forms
 from pyfastep.compress.context import Context
@@ -129,20 +130,14 @@ def _forms(context: Context) -> dict[str, Callable[[], Any]]:
     if recipe.distill.teacher and recipe.distill.needs_teacher and recipe.trains_student:
         made[forms.TEACHER] = teacher_answers
     made[forms.PRUNED] = lambda: answers(torch_runner(context.model("train"), task.outputs))
-    made[forms.PRUNED_STOCK] = lambda: answers(session_runner(_stock(pruned)))
+    made[forms.PRUNED_STOCK] = lambda: answers(session_runner(stock_session(pruned)))
     if recipe.quantize.method != "none":
-        made[forms.INT8_STOCK] = lambda: answers(session_runner(_stock(folder("quantize") / INT8)))
-        made[forms.FAST_STOCK] = lambda: answers(session_runner(_stock(fast)))
+        made[forms.INT8_STOCK] = lambda: answers(session_runner(stock_session(folder("quantize") / INT8)))
+        made[forms.FAST_STOCK] = lambda: answers(session_runner(stock_session(fast)))
         made[forms.FAST] = lambda: answers(session_runner(pyfastep.InferenceSession(fast, strict=True)))
     if recipe.evaluate.forms == "all":
         return made
     return {name: made[name] for name in (forms.PRUNED, list(made)[-1])}
-
-
-def _stock(path: Path) -> Any:
-    from pyfastep._ep import import_onnxruntime
-
-    return import_onnxruntime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
 def run_bench(context: Context, folder: Path) -> None:

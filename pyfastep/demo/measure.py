@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 import pyfastep
+from pyfastep import _stock
 from pyfastep.bench import Measurement, benchmark
 from pyfastep.demo.build import Baseline, BuiltModel
 from pyfastep.demo.similarity import Feeds, Floats
@@ -140,7 +141,7 @@ def stock_session(path: Path, *, optimized: bool = True) -> Any:
     options.log_severity_level = 3
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return _stock.stock_session(path, options)
 
 
 def agreement(built: BuiltModel, batches: Iterable[Feeds]) -> Agreement:

@@ -30,6 +30,7 @@ from pyfastep.demo import models as demo_models  # noqa: E402
 from pyfastep.demo.similarity import token_batches  # noqa: E402
 from pyfastep.demo.text import docstrings  # noqa: E402
 
+from ..stock import exact_session  # noqa: E402
 from .small_encoders import FORMS, Form, SmallEncoder, build  # noqa: E402
 from .whole_model import WholeModel  # noqa: E402
 
@@ -253,7 +254,7 @@ def stock_session() -> Callable[..., ort.InferenceSession]:
         options.log_severity_level = 3
         if not optimized:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return exact_session(model, options)
 
     return create
 

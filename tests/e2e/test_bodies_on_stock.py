@@ -23,6 +23,7 @@ from ..ops import test_qattention_contract as attention_bounds
 from ..ops import test_qlinear_contract as linear_bounds
 from ..ops.contract_models import UNIT
 from ..ops.test_layer_norm import exact_layer_norm
+from ..stock import exact_session
 from .batches import Case
 from .model_oracle import find_variant
 from .small_encoders import FORMS, Form, SmallEncoder
@@ -40,7 +41,7 @@ def run_with_inner_values(path: Any, feeds: Values) -> tuple[onnx.ModelProto, Va
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in node.output if name not in known)
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = exact_session(model.SerializeToString(), options)
     names = [entry.name for entry in session.get_outputs()]
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     return model, {**constants, **feeds, **dict(zip(names, session.run(names, feeds), strict=True))}

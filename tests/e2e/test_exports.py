@@ -21,6 +21,7 @@ from pyfastep.passes import model_file
 from pyfastep.passes.pipeline import convert_model
 from pyfastep.passes.report import ConversionReport
 
+from ..stock import exact_session
 from .exports import ARCHITECTURES, EXPORTERS, HEADS, HIDDEN, LAYERS, PADDING, STATIC_SHAPE, VOCABULARY, export
 
 Feeds = dict[str, NDArray[Any]]
@@ -106,7 +107,7 @@ def session_of(model: Path, **options: Any) -> ort.InferenceSession:
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     for name, value in options.items():
         setattr(settings, name, value)
-    return ort.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
+    return exact_session(model, settings)
 
 
 def feeds_of(session: ort.InferenceSession, seed: int) -> Feeds:

@@ -15,6 +15,8 @@ from onnx import helper, numpy_helper
 from pyfastep.passes.ops import DOMAIN
 from pyfastep.passes.ops.registry import find_op
 
+from ..stock import exact_session
+
 Array = npt.NDArray[Any]
 
 UNIT = 2.0**-24
@@ -76,7 +78,7 @@ def run_runtime(model: onnx.ModelProto, feeds: Mapping[str, Array], optimized: b
     options.intra_op_num_threads = 1
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = exact_session(model.SerializeToString(), options)
     return [np.asarray(result) for result in session.run(None, dict(feeds))]
 
 

@@ -31,6 +31,8 @@ from pyfastep.passes import storage
 from pyfastep.passes.ops import DOMAIN, arithmetic, qlinear
 from pyfastep.passes.ops.qlinear import Variant
 
+from ..stock import exact_session
+
 Array = npt.NDArray[Any]
 Inputs = dict[str, Array]
 
@@ -88,7 +90,7 @@ def run_runtime(model: onnx.ModelProto, x: Array, optimized: bool) -> Array:
     options.log_severity_level = 3
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = exact_session(model.SerializeToString(), options)
     return np.asarray(session.run(None, {"x": x})[0])
 
 

@@ -11,6 +11,8 @@ import onnx_ir as ir
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from ..stock import exact_session
+
 Array = npt.NDArray[Any]
 
 TYPES = {"u8": np.uint8, "s8": np.int8}
@@ -214,7 +216,7 @@ def run(model: onnx.ModelProto | ir.Model, feeds: dict[str, Array], optimized: b
     options.intra_op_num_threads = 1
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = exact_session(proto.SerializeToString(), options)
     return list(session.run(None, feeds))
 
 

@@ -40,3 +40,21 @@ def test_types_tell_them_apart() -> None:
     model = to_ir(b.build())
     MergeInitializersPass()(model)
     assert sorted(model.graph.initializers) == ["signed_scale", "signed_zero", "unsigned_zero"]
+
+
+def test_signed_zero_points_stay_apart() -> None:
+    """Stock ONNX Runtime, asked for exact products on a CPU without VNNI, cannot load what shares them."""
+    b = Builder()
+    x = b.input("x", [2, 4], "u8")
+    for index in range(2):
+        weight = b.constant(f"w{index}", np.full((4, 3), 100 + index), np.int8)
+        zeros = [
+            b.constant("x_zero", 0, np.uint8) if index == 0 else "x_zero",
+            b.constant(f"w{index}_zero", 0, np.int8),
+        ]
+        b.output(b.node("MatMulInteger", [x, weight, *zeros], f"y{index}"), [2, 3], "i32")
+    model = to_ir(b.build())
+    assert not MergeInitializersPass()(model).modified
+    assert sorted(model.graph.initializers) == ["w0", "w0_zero", "w1", "w1_zero", "x_zero"]
+    ones = np.ones((2, 4), np.uint8)
+    assert [y[0, 0] for y in run(model, {"x": ones})] == [400, 404]

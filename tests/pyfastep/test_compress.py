@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 pytest.importorskip("torch")
@@ -17,6 +16,7 @@ pytest.importorskip("optimum.onnxruntime")
 from safetensors.numpy import load_file
 
 import pyfastep
+from pyfastep._stock import stock_session
 from pyfastep.cli import main
 from pyfastep.compress.context import Context
 from pyfastep.compress.data.splits import Splits
@@ -92,7 +92,7 @@ def test_equal_figures_are_no_luck(output: Path) -> None:
     data = Splits.load(output / "steps" / "data").eval
     tokenizer = load_tokenizer(str(output / "steps" / "data" / "tokenizer"))
     file = output / "steps" / "convert" / "fastep.onnx"
-    stock = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    stock = stock_session(file)
     logits = []
     for session in (pyfastep.InferenceSession(file, strict=True), stock):
         run, kept = session_runner(session), []

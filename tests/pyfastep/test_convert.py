@@ -16,6 +16,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from pyfastep.convert import convert
 from pyfastep.errors import ConversionError, FastEPError, ModelFileError
 
+from ..stock import exact_session
+
 Array = npt.NDArray[Any]
 
 HIDDEN, INNER, LENGTH = 32, 64, 9
@@ -117,7 +119,7 @@ def session(path: Path, optimized: bool = True) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return exact_session(path, options)
 
 
 def outputs(path: Path, optimized: bool = True, count: int = 8) -> list[Array]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import pyfastep
+from pyfastep._stock import stock_session
 from pyfastep.passes.prove_padding import PaddingMode
 
 FEATURES = 8
@@ -50,7 +50,7 @@ def block_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(path: Path) -> np.ndarray:
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = stock_session(path)
     x = np.random.default_rng(1).standard_normal((2, 3, FEATURES)).astype(np.float32)
     return np.asarray(session.run(None, {"x": x})[0])
 

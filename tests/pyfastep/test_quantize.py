@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import pyfastep
+from pyfastep._stock import stock_session
 from pyfastep.errors import FastEPError
 
 WEIGHTS = {"wq", "wk", "w1", "w2", "wp"}
@@ -25,7 +25,7 @@ def constants(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
 
 
 def run(path: Path, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = stock_session(path)
     return [np.asarray(value) for value in session.run(None, feeds)]
 
 

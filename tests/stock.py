@@ -1,0 +1,82 @@
+"""ONNX Runtime's own CPU provider as an oracle: exact integer products, also where its kernels saturate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
+
+from pyfastep._stock import stock_session
+
+from .conftest import tiers_of_this_cpu
+
+__all__ = ["exact_session"]
+
+# Places of the weights and of their zero point.
+_WEIGHTS = {"QLinearMatMul": (3, 5), "QGemm": (3, 5), "MatMulIntegerToFloat": (1, 5), "QAttention": (1, 7)}
+
+
+def exact_session(
+    model: str | bytes | os.PathLike[str], options: onnxruntime.SessionOptions | None = None
+) -> onnxruntime.InferenceSession:
+    """A stock session that computes what ONNX says.
+
+    Without VNNI, products of uint8 and int8 saturate, except for constant weights in an optimized graph. There
+    MatMulInteger becomes a product in float64, which holds every sum of fewer than 2^37 products, and the constant
+    weights of other products become uint8.
+    """
+    if not {"avxvnni", "avx512vnni"}.isdisjoint(tiers_of_this_cpu()):
+        return stock_session(model, options)
+    proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
+    for body in (proto.graph, *proto.functions):
+        _replace(body.node)
+    for node in proto.graph.node:
+        if node.op_type in _WEIGHTS:
+            _unsign(proto.graph, node, *_WEIGHTS[node.op_type])
+    return stock_session(proto.SerializeToString(), options)
+
+
+def _replace(nodes: Iterable[NodeProto]) -> None:
+    found = []
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                _replace(attribute.g.node)
+        found += _products(node) if (node.domain, node.op_type) == ("", "MatMulInteger") else [node]
+    del nodes[:]
+    nodes.extend(found)
+
+
+def _unsign(graph: GraphProto, node: NodeProto, weight: int, zero_point: int) -> None:
+    """w - z = (w + 128) - (z + 128)"""
+    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    node.input.extend([""] * (zero_point + 1 - len(node.input)))
+    values = [known.get(node.input[weight]), known.get(node.input[zero_point], np.zeros((), np.int8))]
+    if any(value is None or value.dtype != np.int8 for value in values):
+        return
+    for place, value in zip((weight, zero_point), values, strict=True):
+        name = f"{node.name or node.output[0]}/{place}_unsigned"
+        moved = (value.astype(np.int16) + 128).astype(np.uint8)
+        graph.initializer.append(numpy_helper.from_array(moved, name))
+        node.input[place] = name
+
+
+def _products(node: NodeProto) -> list[NodeProto]:
+    """(a - a_zero) (b - b_zero) in float64; zero points of rows of `a` are not known here."""
+    made, name = [], node.output[0]
+    for place, operand in enumerate(node.input[:2]):
+        value = f"{name}_{place}_wide"
+        made.append(helper.make_node("Cast", [operand], [value], to=TensorProto.DOUBLE))
+        zero = node.input[place + 2] if len(node.input) > place + 2 else ""
+        if zero:
+            made.append(helper.make_node("Cast", [zero], [f"{value}_zero"], to=TensorProto.DOUBLE))
+            made.append(helper.make_node("Sub", [value, f"{value}_zero"], [f"{value}_moved"]))
+            value = f"{value}_moved"
+        made.append(helper.make_node("Identity", [value], [f"{name}_{place}_operand"]))
+    made.append(helper.make_node("MatMul", [f"{name}_0_operand", f"{name}_1_operand"], [f"{name}_wide"]))
+    made.append(helper.make_node("Cast", [f"{name}_wide"], [name], to=TensorProto.INT32))
+    return made
