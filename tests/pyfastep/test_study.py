@@ -44,7 +44,7 @@ def test_a_study_from_its_first_run_to_its_last(tmp_path: Path, capsys: pytest.C
     weights = [run / "steps" / "dense" / "model" / "model.safetensors" for run in (first, second)]
     assert weights[0].samefile(weights[1])  # trained once, stored once
     reports = [json.loads((run / "report.json").read_text()) for run in (first, second)]
-    assert [report["skipped"] for report in reports] == [[], ["data", "dense"]]
+    assert [report["skipped"] for report in reports] == [[], ["data", "dense", "reference"]]
     assert not (first / "model").exists()
     written = (first / "report.json").stat().st_mtime_ns
     assert main(["study", str(file), "-o", str(output), "--only", "pattern*"]) == 1  # nothing to do, one is missing
