@@ -101,9 +101,12 @@ class LayerSolver:
         if size == 1:
             costs[kept] = weight.square().sum(dim=0) / inverse.diagonal()[: len(kept)]
             return costs
-        blocks = kept // size
-        for block in sorted(set(blocks.tolist())):  # columns of one block stand side by side
-            place = (blocks == block).nonzero().squeeze(1)
-            part = weight[:, place]
-            costs[block] = (part @ torch.linalg.inv(inverse[place][:, place]) * part).sum()
+        # Columns of one block stand side by side; only the last block of a row may be narrower.
+        order = torch.arange(len(kept), device=kept.device)
+        whole = len(kept) - int((kept >= self._inputs - self._inputs % size).sum())
+        for part in (order[:whole].view(-1, size), order[whole:][None]):
+            if part.numel():
+                values = weight[:, part].transpose(0, 1)
+                inner = torch.linalg.inv(inverse[part[:, :, None], part[:, None, :]])
+                costs[kept[part[:, 0]] // size] = (values @ inner * values).sum(dim=(1, 2))
         return costs
