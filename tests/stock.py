@@ -55,7 +55,8 @@ def _unsign(graph: GraphProto, node: NodeProto, weight: int, zero_point: int) ->
     """w - z = (w + 128) - (z + 128)"""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     node.input.extend([""] * (zero_point + 1 - len(node.input)))
-    values = [known.get(node.input[weight]), known.get(node.input[zero_point], np.zeros((), np.int8))]
+    known[""] = np.zeros((), np.int8)
+    values = [known.get(node.input[place]) for place in (weight, zero_point)]
     if any(value is None or value.dtype != np.int8 for value in values):
         return
     for place, value in zip((weight, zero_point), values, strict=True):
@@ -67,7 +68,7 @@ def _unsign(graph: GraphProto, node: NodeProto, weight: int, zero_point: int) ->
 
 def _products(node: NodeProto) -> list[NodeProto]:
     """(a - a_zero) (b - b_zero) in float64; zero points of rows of `a` are not known here."""
-    made, name = [], node.output[0]
+    made, operands, name = [], [], node.output[0]
     for place, operand in enumerate(node.input[:2]):
         value = f"{name}_{place}_wide"
         made.append(helper.make_node("Cast", [operand], [value], to=TensorProto.DOUBLE))
@@ -76,7 +77,7 @@ def _products(node: NodeProto) -> list[NodeProto]:
             made.append(helper.make_node("Cast", [zero], [f"{value}_zero"], to=TensorProto.DOUBLE))
             made.append(helper.make_node("Sub", [value, f"{value}_zero"], [f"{value}_moved"]))
             value = f"{value}_moved"
-        made.append(helper.make_node("Identity", [value], [f"{name}_{place}_operand"]))
-    made.append(helper.make_node("MatMul", [f"{name}_0_operand", f"{name}_1_operand"], [f"{name}_wide"]))
+        operands.append(value)
+    made.append(helper.make_node("MatMul", operands, [f"{name}_wide"]))
     made.append(helper.make_node("Cast", [f"{name}_wide"], [name], to=TensorProto.INT32))
     return made
