@@ -14,16 +14,20 @@ constexpr int64_t kFormatVersion = 1;
 constexpr RhsKind kOtherKinds[] = {RhsKind::k4x4, RhsKind::k4x1, RhsKind::k1x4};
 constexpr double kOtherDensities[] = {0.5, 0.3, 0.2, 0.1, 0.05};
 
-void WritePrediction(RhsKind kind, double density, const StepLabel& step, Tier tier, JsonWriter& json) {
+void WritePrediction(RhsKind kind, double density, double cycles, JsonWriter& json) {
+  json.BeginObject();
+  json.Field("kernel", RhsKindName(kind));
+  json.Field("density", density);
+  json.Field("cycles_per_token", cycles);
+  json.EndObject();
+}
+
+void WriteSparsePrediction(RhsKind kind, double density, const StepLabel& step, Tier tier, JsonWriter& json) {
   if (KernelsOf(tier).product[static_cast<int>(kind)] == nullptr) return;
   RhsProfile profile;
   const double products = density * static_cast<double>(step.n) * static_cast<double>(step.k);
   profile.blocks[static_cast<int>(kind)] = std::llround(products / BlockProducts(kind));
-  json.BeginObject();
-  json.Field("kernel", RhsKindName(kind));
-  json.Field("density", density);
-  json.Field("cycles_per_token", PredictCyclesPerToken(kind, profile, step.n, tier));
-  json.EndObject();
+  WritePrediction(kind, density, PredictCyclesPerToken(kind, profile, step.n, tier), json);
 }
 
 void WriteProduct(const StepLabel& step, Tier tier, JsonWriter& json) {
@@ -41,9 +45,9 @@ void WriteProduct(const StepLabel& step, Tier tier, JsonWriter& json) {
   json.EndObject();
   json.Key("predictions");
   json.BeginArray();
-  WritePrediction(RhsKind::kDense, 1, step, tier, json);
+  WritePrediction(RhsKind::kDense, 1, PredictFullCyclesPerToken(step.n, step.k, KernelsOf(tier)), json);
   for (const RhsKind kind : kOtherKinds) {
-    for (const double density : kOtherDensities) WritePrediction(kind, density, step, tier, json);
+    for (const double density : kOtherDensities) WriteSparsePrediction(kind, density, step, tier, json);
   }
   json.EndArray();
   json.EndObject();

@@ -5,43 +5,15 @@
 #include <numeric>
 #include <utility>
 
+#include "core/weight_sums.h"
+
 namespace fastep {
 namespace {
 
+using Sums = WeightSums<kMaxCoupleRows>;
+
 // Of two inputs, a half of a quad: bit i says that input i is taken as 255 - x, and its weights are negated.
 constexpr int kForms = 4;
-// Numbers of 0..255 times weights that add up to 128 stay inside int16.
-constexpr int kMostSum = 128;
-constexpr int kNoSum = kMostSum + 1;
-
-// Of one half in one form: for each row the sum of the positive weights and that of the negative ones, bytes 0-3 and
-// 4-7.
-struct Sums {
-  uint64_t of_rows[kMaxCoupleRows / 4] = {};
-
-  void Set(int row, int positive, int negative) {
-    of_rows[row / 4] |= (Byte(positive) | Byte(negative) << 32) << (row % 4 * 8);
-  }
-  int Positive(int row) const { return static_cast<uint8_t>(of_rows[row / 4] >> (row % 4 * 8)); }
-  int Negative(int row) const { return static_cast<uint8_t>(of_rows[row / 4] >> (row % 4 * 8 + 32)); }
-
- private:
-  static uint64_t Byte(int sum) { return static_cast<uint64_t>(std::min(sum, kNoSum)); }
-};
-
-constexpr uint64_t EachByte(uint64_t byte) { return byte * 0x0101010101010101u; }
-
-// Half of each sum of two bytes, rounded up.
-uint64_t Halves(uint64_t a, uint64_t b) { return (a | b) - (((a ^ b) & EachByte(0xfe)) >> 1); }
-
-bool Fit(const Sums& a, const Sums& b) {
-  uint64_t bits = 0;  // 128 where half of a sum is larger than half of the most
-  for (int i = 0; i < kMaxCoupleRows / 4; ++i) {
-    bits |= Halves(a.of_rows[i], b.of_rows[i]) + EachByte(127 - kMostSum / 2);
-  }
-  return (bits & EachByte(128)) == 0;
-}
-
 bool Negates(int form, int input) { return (form >> input & 1) != 0; }
 
 struct Candidate {

@@ -40,20 +40,23 @@ struct RhsView {
   const uint32_t* group_ptr;  // [groups + 1] first block of each row group, counted from `index` and `values`
                               // (dense: null, every group has k_quads blocks)
   // Where a block reads, as byte offset in a tile of 16 tokens: Rx4 [blocks], 64 * quad inside the K-block; 4x1
-  // [blocks][4], 16 * input inside the K-block, ascending (a last block that is not full repeats an input, with zero
-  // weights); dense: null. A tile of T tokens scales it by T / 16 (planar: by planar_row_bytes / 16).
+  // [blocks][4], 16 * input inside the K-block (a block that is not full repeats an input, with zero weights); dense:
+  // null. A tile of T tokens scales it by T / 16 (planar: by planar_row_bytes / 16).
   const uint16_t* index;
   const void*
       values;       // [blocks][R][4] in the tier's own element form (see value_bytes); 4x1: [blocks][4 rows][4 inputs]
   int32_t k_quads;  // quads in this K-block
-  // Not null: R x 4 blocks stand in couples, so that sums of 16 bits hold the products of a whole couple; only for
-  // tiers that list kCoupledBlocks. The values of a couple are s8 [R][2 blocks][4], then a mask [4]: where it is not 0
-  // but -1, the kernel takes 255 - x instead of this input of the second block, and the weights of that input are
-  // negated. Of no row do the weights of inputs 0 and 1 of both blocks, each times a number of 0..255, add up to what
-  // leaves int16, in whatever order; nor do those of inputs 2 and 3. A couple counts as two blocks in group_ptr and
-  // index.
+  // Not null: blocks stand in couples, so that sums of 16 bits hold the products of a whole couple; not dense, only for
+  // tiers that list kCoupledBlocks. The values of a couple are s8 [R][2 blocks][4], then, but not for 4x1, a mask [4]:
+  // where it is not 0 but -1, the kernel takes 255 - x instead of this input of the second block, and the weights of
+  // that input are negated. Of no row do the weights of inputs 0 and 1 of both blocks, each times a number of 0..255,
+  // add up to what leaves int16, in whatever order; nor do those of inputs 2 and 3. A couple counts as two blocks in
+  // group_ptr and index.
   const int32_t* couple_offset = nullptr;  // [N] to be added to acc_init: what 255 - x leaves out
 };
+
+// Bytes of the mask of a couple.
+[[gnu::always_inline]] constexpr size_t CoupleMaskBytes(RhsKind kind) { return kind == RhsKind::k4x1 ? 0 : 4; }
 
 enum class OutputKind : int {
   kInt32 = 0,     // i32 [rows][tokens]: the accumulators (before the epilogue, after acc_init)

@@ -8,6 +8,7 @@
 
 #include "core/couples.h"
 #include "core/error.h"
+#include "core/gathered_couples.h"
 
 namespace fastep {
 namespace {
@@ -42,9 +43,13 @@ QuadBlock BlockOf(const Weights& weights, int64_t row, int count, int64_t quad, 
   return block;
 }
 
-// Vector instructions for eight tokens of `count` blocks of `rows` rows, and of `count` couples.
-int64_t BlockCost(int rows, int64_t count) { return (4 * rows + 2) * count; }
-int64_t CoupleCost(int rows, int64_t count) { return (5 * rows + 1) * count; }
+// Vector instructions for eight tokens of `count` blocks, and of `count` couples. Inputs of 4x1 are interleaved first.
+int64_t BlockCost(RhsKind kind, int64_t count) {
+  return (4 * RowsPerGroup(kind) + (kind == RhsKind::k4x1 ? 3 : 2)) * count;
+}
+int64_t CoupleCost(RhsKind kind, int64_t count) {
+  return (5 * RowsPerGroup(kind) + (kind == RhsKind::k4x1 ? 4 : 1)) * count;
+}
 
 // Every block of every row group reads inside its K-block.
 void CheckIndices(const PackedRhs& rhs) {
@@ -74,10 +79,10 @@ class PackedRhs::Packer {
         PackDense();
         break;
       case RhsKind::k4x1:
-        PackGatherBlocks();
+        if (!PackCouples()) PackGatherBlocks();
         break;
       default:
-        if ((kernels_.extras & kCoupledBlocks) == 0 || !PackCouples()) PackQuadBlocks();
+        if (!PackCouples()) PackQuadBlocks();
     }
     values_.resize(values_.size() + kReadableSlack);
     rhs_.values_ = SharedArray<uint8_t>(std::move(values_));
@@ -92,10 +97,16 @@ class PackedRhs::Packer {
   void PackDense();
   void PackQuadBlocks();
   void PackGatherBlocks();
-  // Leaves everything as it was and returns false where single blocks are faster.
+  // Leaves everything as it was and returns false where the tier has no couples or single blocks are faster.
   bool PackCouples();
+  // One row group, from `row` on. Return its blocks.
+  size_t AppendQuadCouples(int64_t row, int32_t k_block);
+  size_t AppendGatheredCouples(int64_t row, int32_t k_block);
   std::vector<QuadBlock> KeptBlocks(int64_t row, int32_t k_block) const;
+  std::vector<int64_t> KeptInputs(int64_t row, int32_t k_block) const;
   void AppendCouple(int64_t row, const Couple& couple);
+  // `places`: indices of the columns.
+  void AppendLanes(const Lane& first, const Lane& second, const std::vector<uint16_t>& places);
   void Append(const std::array<int8_t, 4>& bytes);
   void AppendGathered(int64_t row, int64_t first_input, const std::vector<int64_t>& kept);
   // Appends a block: rows [row, row + count) x four inputs. An input at or beyond K reads as 0.
@@ -145,7 +156,8 @@ RhsView PackedRhs::View(int32_t k_block) const {
 
 int64_t PackedRhs::stored_blocks() const {
   if (!coupled()) return blocks_;
-  return static_cast<int64_t>(index_.size()) - static_cast<int64_t>(kReadableSlack / sizeof(uint16_t));
+  const auto indices = static_cast<int64_t>(index_.size()) - static_cast<int64_t>(kReadableSlack / sizeof(uint16_t));
+  return indices / static_cast<int64_t>(IndicesPerBlock(kind_));
 }
 
 size_t PackedRhs::bytes() const {
@@ -212,18 +224,19 @@ std::vector<QuadBlock> PackedRhs::Packer::KeptBlocks(int64_t row, int32_t k_bloc
 }
 
 bool PackedRhs::Packer::PackCouples() {
-  const int rows = RowsPerGroup(rhs_.kind_);
+  if ((kernels_.extras & kCoupledBlocks) == 0) return false;
+  const bool gathered = rhs_.kind_ == RhsKind::k4x1;
+  const size_t indices = IndicesPerBlock(rhs_.kind_);
   couple_offset_.assign(static_cast<size_t>(rhs_.rows_), 0);
   for (int32_t b = 0; b < rhs_.k_blocks_; ++b) {
-    for (int32_t row = 0; row < rhs_.rows_; row += rows) {
-      group_ptr_.push_back(static_cast<uint32_t>(index_.size()));
-      const std::vector<QuadBlock> kept = KeptBlocks(row, b);
-      rhs_.blocks_ += static_cast<int64_t>(kept.size());
-      for (const Couple& couple : CoupleBlocks(kept, rows)) AppendCouple(row, couple);
+    for (int32_t row = 0; row < rhs_.rows_; row += RowsPerGroup(rhs_.kind_)) {
+      group_ptr_.push_back(static_cast<uint32_t>(index_.size() / indices));
+      rhs_.blocks_ += static_cast<int64_t>(gathered ? AppendGatheredCouples(row, b) : AppendQuadCouples(row, b));
     }
-    group_ptr_.push_back(static_cast<uint32_t>(index_.size()));
+    group_ptr_.push_back(static_cast<uint32_t>(index_.size() / indices));
   }
-  if (CoupleCost(rows, static_cast<int64_t>(index_.size()) / 2) <= BlockCost(rows, rhs_.blocks_)) {
+  const auto couples = static_cast<int64_t>(index_.size() / indices / 2);
+  if (CoupleCost(rhs_.kind_, couples) <= BlockCost(rhs_.kind_, rhs_.blocks_)) {
     rhs_.value_bytes_ = 1;
     rhs_.couple_offset_ = SharedArray<int32_t>(std::move(couple_offset_));
     return true;
@@ -233,6 +246,48 @@ bool PackedRhs::Packer::PackCouples() {
   index_.clear();
   values_.clear();
   return false;
+}
+
+size_t PackedRhs::Packer::AppendQuadCouples(int64_t row, int32_t k_block) {
+  const std::vector<QuadBlock> kept = KeptBlocks(row, k_block);
+  for (const Couple& couple : CoupleBlocks(kept, RowsPerGroup(rhs_.kind_))) AppendCouple(row, couple);
+  return kept.size();
+}
+
+size_t PackedRhs::Packer::AppendGatheredCouples(int64_t row, int32_t k_block) {
+  std::vector<ColumnWeights> columns;
+  std::vector<uint16_t> places;
+  for (const int64_t input : KeptInputs(row, k_block)) {
+    ColumnWeights& column = columns.emplace_back();
+    for (size_t r = 0; r < column.size(); ++r) {
+      const int64_t n = row + static_cast<int64_t>(r);
+      column[r] = n < weights_.n ? weights_.Row(n)[input] : int8_t{0};
+    }
+    places.push_back(static_cast<uint16_t>((input - int64_t{rhs_.QuadBegin(k_block)} * 4) * kInputIndexStep));
+  }
+  std::vector<Lane> lanes = FillLanes(columns);
+  lanes.resize(RoundUp(lanes.size(), 2));
+  for (size_t i = 0; i < lanes.size(); i += 2) AppendLanes(lanes[i], lanes[i + 1], places);
+  return CeilDiv(columns.size(), 4);
+}
+
+// Inputs 0 and 1 of both blocks are one lane, 2 and 3 the other one.
+void PackedRhs::Packer::AppendLanes(const Lane& first, const Lane& second, const std::vector<uint16_t>& places) {
+  const Lane::Part none = {first.parts[0].column, {}};
+  Lane::Part parts[2][4];  // of each block
+  for (size_t i = 0; i < 8; ++i) {
+    const Lane& lane = i % 4 < 2 ? first : second;
+    const size_t part = i / 4 * 2 + i % 2;
+    parts[i / 4][i % 4] = part < lane.count ? lane.parts[part] : none;
+  }
+  for (const auto& block : parts) {
+    for (const Lane::Part& part : block) index_.push_back(places[part.column]);
+  }
+  for (size_t r = 0; r < none.weights.size(); ++r) {
+    for (const auto& block : parts) {
+      Append({block[0].weights[r], block[1].weights[r], block[2].weights[r], block[3].weights[r]});
+    }
+  }
 }
 
 void PackedRhs::Packer::AppendCouple(int64_t row, const Couple& couple) {
@@ -252,20 +307,23 @@ void PackedRhs::Packer::Append(const std::array<int8_t, 4>& bytes) {
 
 void PackedRhs::Packer::PackGatherBlocks() {
   const int rows = RowsPerGroup(rhs_.kind_);
-  std::vector<int64_t> kept;
   for (int32_t b = 0; b < rhs_.k_blocks_; ++b) {
-    const int64_t begin = int64_t{rhs_.QuadBegin(b)} * 4;
-    const int64_t end = std::min<int64_t>(weights_.k, int64_t{rhs_.QuadBegin(b + 1)} * 4);
     for (int32_t row = 0; row < rhs_.rows_; row += rows) {
       group_ptr_.push_back(static_cast<uint32_t>(rhs_.blocks_));
-      kept.clear();
-      for (int64_t k = begin; k < end; ++k) {
-        if (AnyNonZero(weights_, row, rows, k, k + 1)) kept.push_back(k);
-      }
-      AppendGathered(row, begin, kept);
+      AppendGathered(row, int64_t{rhs_.QuadBegin(b)} * 4, KeptInputs(row, b));
     }
     group_ptr_.push_back(static_cast<uint32_t>(rhs_.blocks_));
   }
+}
+
+// Inputs with weights other than 0, in a row group from `row` on.
+std::vector<int64_t> PackedRhs::Packer::KeptInputs(int64_t row, int32_t k_block) const {
+  std::vector<int64_t> kept;
+  const int64_t end = std::min<int64_t>(weights_.k, int64_t{rhs_.QuadBegin(k_block + 1)} * 4);
+  for (int64_t k = int64_t{rhs_.QuadBegin(k_block)} * 4; k < end; ++k) {
+    if (AnyNonZero(weights_, row, RowsPerGroup(rhs_.kind_), k, k + 1)) kept.push_back(k);
+  }
+  return kept;
 }
 
 // Four kept inputs per block; the last is filled up with the last input again, with zero weights.
@@ -285,8 +343,7 @@ void PackedRhs::Packer::AppendGathered(int64_t row, int64_t first_input, const s
 void PackedRhs::Check(int64_t n, int64_t k, const KernelTable& kernels) const {
   const auto kind = static_cast<int>(kind_);
   Require(kind >= 0 && kind < kRhsKinds && kernels.product[kind] != nullptr);
-  const bool blocked = kind_ != RhsKind::kDense && kind_ != RhsKind::k4x1;
-  Require(!coupled() || (blocked && (kernels.extras & kCoupledBlocks) != 0));
+  Require(!coupled() || (kind_ != RhsKind::kDense && (kernels.extras & kCoupledBlocks) != 0));
   Require(value_bytes_ == (coupled() ? 1 : kernels.value_bytes));
   Require(rows_ == static_cast<int64_t>(RoundUp(n, kRowStep)) && k_quads_ == static_cast<int64_t>(CeilDiv(k, 4)));
   Require(k_blocks_ >= 1 && k_blocks_ <= k_quads_ && CeilDiv(k_quads_, k_blocks_) <= kMaxBlockQuads);
@@ -296,7 +353,7 @@ void PackedRhs::Check(int64_t n, int64_t k, const KernelTable& kernels) const {
   Require(stored_blocks() >= 0);
   const auto stored = static_cast<uint64_t>(stored_blocks());
   const size_t block_bytes = static_cast<size_t>(RowsPerGroup(kind_)) * 4 * value_bytes_;
-  const size_t mask_bytes = coupled() ? stored / 2 * 4 : 0;
+  const size_t mask_bytes = coupled() ? stored / 2 * CoupleMaskBytes(kind_) : 0;
   Require(values_.size() == stored * block_bytes + mask_bytes + kReadableSlack);
   if (kind_ == RhsKind::kDense) return;
   Require(group_ptr_.size() == static_cast<size_t>(k_blocks_ * (groups + 1) + 1));
@@ -310,8 +367,8 @@ void PackedRhs::Check(int64_t n, int64_t k, const KernelTable& kernels) const {
   // 4x1 reads the block after the last one of a call, too: the first of the next K-block, or zeros.
   if (kind_ == RhsKind::k4x1) {
     for (int32_t b = 1; b < k_blocks_; ++b) Require(View(b - 1).group_ptr[groups] == View(b).group_ptr[0]);
-    Require(group_ptr_[group_ptr_.size() - 1] == blocks_);
-    for (size_t i = static_cast<size_t>(blocks_) * 4; i < index_.size(); ++i) Require(index_[i] == 0);
+    Require(group_ptr_[group_ptr_.size() - 1] == stored);
+    for (size_t i = static_cast<size_t>(stored) * 4; i < index_.size(); ++i) Require(index_[i] == 0);
   }
   CheckIndices(*this);
 }

@@ -12,7 +12,7 @@
 
 namespace fastep {
 
-constexpr uint32_t kPackingVersion = 3;
+constexpr uint32_t kPackingVersion = 4;
 
 // K is cut into blocks of whole quads; a K-block's row groups stand together, so that one pass over the rows reads one
 // K-block of the tile again and again from the nearest cache.

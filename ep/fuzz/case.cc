@@ -22,10 +22,24 @@ int64_t MakeInputs(Random& random) {
   return MakeSize(random, 400);
 }
 
-// Uniform, or full of the extremes where saturating arithmetic would show.
-uint8_t MakeByte(Random& random, bool extreme, bool is_unsigned) {
-  if (!extreme) return static_cast<uint8_t>(random.Next());
-  return is_unsigned ? random.Pick<uint8_t>({0, 255, 255, 128}) : random.Pick<uint8_t>({0x80, 0x80, 0x7f, 0});
+enum class Values {
+  kUniform,
+  kExtreme,  // where saturating arithmetic would show
+  kReal,     // few large ones, as weights have them: a tier may pack such layers in another way
+};
+
+Values PickValues(Random& random) {
+  return random.Pick<Values>({Values::kUniform, Values::kExtreme, Values::kReal, Values::kReal});
+}
+
+uint8_t MakeByte(Random& random, Values values, bool is_unsigned) {
+  const auto any = static_cast<uint8_t>(random.Next());
+  if (values == Values::kExtreme) {
+    return is_unsigned ? random.Pick<uint8_t>({0, 255, 255, 128}) : random.Pick<uint8_t>({0x80, 0x80, 0x7f, 0});
+  }
+  if (values == Values::kUniform || random.OneIn(20)) return any;
+  const auto small = static_cast<uint8_t>(static_cast<int8_t>(any) / 4);
+  return is_unsigned ? small ^ 0x80 : small;
 }
 
 int32_t Signed(uint8_t byte, bool is_unsigned) { return is_unsigned ? byte : static_cast<int8_t>(byte); }
@@ -39,8 +53,8 @@ void MakeDense(Random& random, Case& c) {
   WeightSource& w = c.spec.weight;
   w.dense_is_unsigned = random.OneIn(2);
   c.dense.resize(w.n * w.k);
-  const bool extreme = random.OneIn(4);
-  for (uint8_t& value : c.dense) value = MakeByte(random, extreme, w.dense_is_unsigned);
+  const Values values = PickValues(random);
+  for (uint8_t& value : c.dense) value = MakeByte(random, values, w.dense_is_unsigned);
   const int32_t symmetric = w.dense_is_unsigned ? 128 : 0;
   if (symmetric != 0 || random.OneIn(2)) {
     c.w_zero_point.resize(random.OneIn(2) ? 1 : w.n, static_cast<uint8_t>(symmetric));
@@ -57,7 +71,7 @@ void MakeDense(Random& random, Case& c) {
 }
 
 // The block at `position` of the grid: random inside of W, zero outside.
-void AppendBlock(Random& random, Case& c, int64_t position, bool extreme) {
+void AppendBlock(Random& random, Case& c, int64_t position, Values values) {
   const WeightSource& w = c.spec.weight;
   const int64_t columns = (w.k + w.block_cols - 1) / w.block_cols;
   for (int64_t r = 0; r < w.block_rows; ++r) {
@@ -65,7 +79,7 @@ void AppendBlock(Random& random, Case& c, int64_t position, bool extreme) {
       const int64_t n = position / columns * w.block_rows + r;
       const int64_t k = position % columns * w.block_cols + col;
       const bool inside = n < w.n && k < w.k;
-      const int8_t value = inside ? static_cast<int8_t>(MakeByte(random, extreme, false)) : int8_t{0};
+      const int8_t value = inside ? static_cast<int8_t>(MakeByte(random, values, false)) : int8_t{0};
       c.blocks.push_back(value);
       if (inside) c.weight[n * w.k + k] = value;
     }
@@ -81,18 +95,18 @@ void MakeSparse(Random& random, Case& c) {
   const int64_t columns = (w.k + w.block_cols - 1) / w.block_cols;
   const int64_t positions = columns * ((w.n + w.block_rows - 1) / w.block_rows);
   const int64_t spread = random.Pick<int64_t>({1, 2, 5, 10, 20, largest});  // the mean gap is half of it
-  const bool extreme = random.OneIn(4);
+  const Values values = PickValues(random);
   int64_t position = -1;
   for (;;) {
     const int64_t gap = std::min(largest, random.Between(1, spread));
     if (position + gap >= positions) break;
     position += gap;
     c.gaps.push_back(static_cast<uint16_t>(gap));
-    AppendBlock(random, c, position, extreme);
+    AppendBlock(random, c, position, values);
   }
   if (c.gaps.empty()) {  // at least one block is stored
     c.gaps.push_back(1);
-    AppendBlock(random, c, 0, extreme);
+    AppendBlock(random, c, 0, values);
   }
   w.n_blocks = static_cast<int64_t>(c.gaps.size());
   if (random.OneIn(3)) c.w_zero_point.assign(random.OneIn(2) ? 1 : w.n, 0);
@@ -176,8 +190,8 @@ Case MakeCase(Random& random) {
   const bool x_unsigned = c.spec.x_type == ElementType::kU8;
   c.spec.x_zero_point = MakeZeroPoint(random, x_unsigned);
   c.x.resize(c.m * w.k);
-  const bool extreme = random.OneIn(4);
-  for (uint8_t& value : c.x) value = MakeByte(random, extreme, x_unsigned);
+  const Values values = random.OneIn(4) ? Values::kExtreme : Values::kUniform;
+  for (uint8_t& value : c.x) value = MakeByte(random, values, x_unsigned);
   MakeQuantization(random, c);
   if (random.OneIn(10)) Break(random, c);
   c.gaps_u8.assign(c.gaps.begin(), c.gaps.end());

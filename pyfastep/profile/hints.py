@@ -148,11 +148,11 @@ def _too_few_zeros(pruned: Sequence[_Linear]) -> Iterator[str]:
     blocks = {density: cycles for (kernel, density), cycles in product.predictions.items() if kernel == "4x4"}
     faster = [density for density, cycles in blocks.items() if _pays(product, cycles)]
     enough = f"; {1 - max(faster):.0%} in blocks of 4x4 would pay" if faster else ""
-    yield f"{_named(found)}: {1 - product.density:.0%} zeros are too few, the dense kernel is nearly as fast{enough}"
+    yield f"{_named(found)}: {1 - product.density:.0%} zeros are too few, without any it is nearly as fast{enough}"
 
 
 def _pays(product: Product, cycles: float) -> bool:
-    """Whether a kernel is worth having beside the dense one."""
+    """Whether a layer gains by its zeros."""
     return product.predictions.get(("dense", 1.0), cycles) > _WORTH * cycles
 
 

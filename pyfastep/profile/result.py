@@ -32,7 +32,7 @@ class StepProfile:
         k: Inputs of a linear.
         density: Weights that are not 0 / all.
         work_density: Products done / all.
-        gain: How much faster than the dense kernel this kernel is by the cost model.
+        gain: How much faster than without zeros this linear is by the cost model.
     """
 
     op: str

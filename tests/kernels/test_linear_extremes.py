@@ -38,6 +38,11 @@ def normal(rng: np.random.Generator, shape: tuple[int, int], deviation: float) -
     return np.clip(np.rint(rng.normal(0, deviation, shape)), -128, 127)
 
 
+def none_small(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """What pruning by magnitude leaves."""
+    return np.sign(rng.normal(size=shape)) * (30 + np.abs(normal(rng, shape, 20)))
+
+
 def few_large(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     return np.where(rng.random(shape) < 0.2, pick(rng, shape, (127, -127, -128)), normal(rng, shape, 20))
 
@@ -53,6 +58,7 @@ WEIGHTS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
     "sums of 128": lambda rng, shape: pick(rng, shape, (127, 1, -1, -128, 126, 2, 0)),
     "one in a row of its own": lambda rng, shape: np.where(rng.random(shape) < 0.02, -128, 0),
     "few large": few_large,
+    "none small": none_small,
     "normal 20": lambda rng, shape: normal(rng, shape, 20),
     "normal 40": lambda rng, shape: normal(rng, shape, 40),
     "normal 60": lambda rng, shape: normal(rng, shape, 60),
@@ -60,7 +66,7 @@ WEIGHTS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["1x4", "2x4", "4x4", "8x4"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_no_sum_of_16_bits_overflows(capi: Capi, tier: str, kind: str, weights: str) -> None:
     """A tier may keep weights as bytes for vpmaddubsw and add up what it gives in 16 bits: only where that is exact."""
@@ -73,16 +79,21 @@ def test_no_sum_of_16_bits_overflows(capi: Capi, tier: str, kind: str, weights: 
         check(capi, spec, np.concatenate([inputs_of_extreme_sums(values), random_x(rng, 5, k)]), tier, kind)
 
 
-def test_bytes_where_they_are_faster(capi: Capi) -> None:
-    """Without an instruction that adds up four products, weights of bytes need room in 16 bits."""
+@pytest.mark.parametrize(("kind", "between"), [("4x4", 1.75), ("4x1", 2.25)])
+def test_bytes_where_they_are_faster(capi: Capi, kind: str, between: float) -> None:
+    """Without an instruction that adds up four products, weights of bytes need room in 16 bits.
+
+    `between`: bytes per weight, with indices, of weights that are packed as bytes and as words.
+    """
     tier = "avx2"
-    if not capi.offers(tier, "4x4"):
+    if not capi.offers(tier, kind):
         pytest.skip("the tier does not run here")
     rng = np.random.default_rng(4)
-    between = 1.75 * 64 * 256  # bytes and words of weights, each with its indices
-    for weights, as_bytes in (("normal 20", True), ("around 32", True), ("signs", False), ("uniform", False)):
+    expected = {"normal 20": True, "around 32": True, "none small": True, "signs": False, "uniform": kind == "4x1"}
+    for weights, as_bytes in expected.items():
         spec = make_spec(rng, WEIGHTS[weights](rng, (64, 256)).astype(np.int8))
-        assert (capi.linear(spec, tier, "4x4").info.packed_bytes < between) == as_bytes, weights
+        found = capi.linear(spec, tier, kind).info.packed_bytes / (64 * 256)
+        assert (found < between) == as_bytes, f"{weights}: {found}"
 
 
 @pytest.mark.parametrize("value", [127, -128])

@@ -18,7 +18,7 @@ void BlockProduct(const ProductArgs* args) {
 }
 
 constexpr Blocking kBlocking = {32, 192};  // 24 KB of activations
-// Full weights are large: a wider tile reads them less often.
+// Weights with zero points alone, of 16 bits and not sparse: a wider tile reads them less often.
 constexpr Blocking kFull = {64, 192};
 constexpr Blocking kWide = {64, 96};
 
@@ -29,7 +29,7 @@ constexpr KernelTable kTable = {
     /*blocking=*/{kFull, kWide, kBlocking, kBlocking, kBlocking, kBlocking},
     /*product=*/
     {Product<WordDot, RhsKind::kDense>, BlockProduct<RhsKind::k1x4>, BlockProduct<RhsKind::k2x4>,
-     BlockProduct<RhsKind::k4x4>, BlockProduct<RhsKind::k8x4>, Product<WordDot, RhsKind::k4x1>},
+     BlockProduct<RhsKind::k4x4>, BlockProduct<RhsKind::k8x4>, BlockProduct<RhsKind::k4x1>},
     PackQuad,
     PackPlanar,
     UnpackQuad,

@@ -42,19 +42,7 @@ struct AvxVnniDot {
 
   template <PlanarRun kRun>
   static FASTEP_INLINE void LoadPlanar(const uint8_t* const (&input)[4], Lhs (&out)[2]) {
-    const __m256i ab = Interleave<kRun>(input[0], input[1]);
-    const __m256i cd = Interleave<kRun>(input[2], input[3]);
-    out[0] = _mm256_unpacklo_epi16(ab, cd);
-    out[1] = _mm256_unpackhi_epi16(ab, cd);
-  }
-
-  // a0 b0 a1 b1 ... of 16 tokens.
-  template <PlanarRun kRun>
-  static FASTEP_INLINE __m256i Interleave(const uint8_t* a, const uint8_t* b) {
-    if constexpr (kRun == PlanarRun::kLongLow) return _mm256_unpacklo_epi8(LoadYmm(a), LoadYmm(b));
-    if constexpr (kRun == PlanarRun::kLongHigh) return _mm256_unpackhi_epi8(LoadYmm(a), LoadYmm(b));
-    const __m256i high = _mm256_slli_epi16(_mm256_cvtepu8_epi16(LoadXmm(b)), 8);
-    return _mm256_or_si256(_mm256_cvtepu8_epi16(LoadXmm(a)), high);
+    QuadFromPlanar<kRun>(input, out);
   }
 
   static FASTEP_INLINE I32x8 Accumulate(I32x8 acc, Lhs x, Weights w) { return _mm256_dpbusd_avx_epi32(acc, x, w); }

@@ -30,6 +30,24 @@ FASTEP_INLINE void StoreXmm(void* p, __m128i x) { _mm_storeu_si128(static_cast<_
 enum class PlanarRun { kLongLow, kLongHigh, kShort };
 constexpr int kLongRun = 32;
 
+// a0 b0 a1 b1 ... of 16 tokens of two inputs.
+template <PlanarRun kRun>
+FASTEP_INLINE __m256i InterleaveInputs(const uint8_t* a, const uint8_t* b) {
+  if constexpr (kRun == PlanarRun::kLongLow) return _mm256_unpacklo_epi8(LoadYmm(a), LoadYmm(b));
+  if constexpr (kRun == PlanarRun::kLongHigh) return _mm256_unpackhi_epi8(LoadYmm(a), LoadYmm(b));
+  const __m256i high = _mm256_slli_epi16(_mm256_cvtepu8_epi16(LoadXmm(b)), 8);
+  return _mm256_or_si256(_mm256_cvtepu8_epi16(LoadXmm(a)), high);
+}
+
+// 16 tokens of four inputs as a quad tile holds them.
+template <PlanarRun kRun>
+FASTEP_INLINE void QuadFromPlanar(const uint8_t* const (&input)[4], __m256i (&out)[2]) {
+  const __m256i ab = InterleaveInputs<kRun>(input[0], input[1]);
+  const __m256i cd = InterleaveInputs<kRun>(input[2], input[3]);
+  out[0] = _mm256_unpacklo_epi16(ab, cd);
+  out[1] = _mm256_unpackhi_epi16(ab, cd);
+}
+
 // The vector of kernels/generic/gelu.h.
 struct YmmOps {
   using F32 = F32x8;

@@ -89,17 +89,30 @@ FASTEP_INLINE void AddQuadBlock(const ProductArgs& args, size_t j, size_t block,
   }
 }
 
+// Where four inputs of a planar tile stand.
+struct Gathered {
+  const uint8_t* input[4];
+};
+
+template <int kSteps>
+FASTEP_INLINE Gathered Gather(const uint8_t* base, const uint16_t* index) {
+  return {{base + size_t{index[0]} * kSteps, base + size_t{index[1]} * kSteps, base + size_t{index[2]} * kSteps,
+           base + size_t{index[3]} * kSteps}};
+}
+
+// The first token of a planar run of which the tokens from `token` on are a part.
+template <PlanarRun kRun>
+FASTEP_INLINE int32_t RunBegin(int32_t token) {
+  return kRun == PlanarRun::kLongHigh ? token - kLongRun / 2 : token;
+}
+
 // `token` is where the run starts.
 template <class Dot, int kSteps, PlanarRun kRun, int kRows, int kVectors>
 FASTEP_INLINE void AddGatherBlock(const ProductArgs& args, size_t block, int32_t token, const typename Dot::Value* w,
                                   I32x8 (&acc)[kRows][kVectors]) {
   static_assert(kVectors == 2, "planar tiles are read 16 tokens at a time");
-  const uint16_t* index = args.rhs.index + block * 4;
-  const uint8_t* base = args.lhs + token;
-  const uint8_t* const inputs[4] = {base + size_t{index[0]} * kSteps, base + size_t{index[1]} * kSteps,
-                                    base + size_t{index[2]} * kSteps, base + size_t{index[3]} * kSteps};
   typename Dot::Lhs x[kVectors];
-  Dot::template LoadPlanar<kRun>(inputs, x);
+  Dot::template LoadPlanar<kRun>(Gather<kSteps>(args.lhs + token, args.rhs.index + block * 4).input, x);
   AddRows<Dot>(w, x, acc);
 }
 
@@ -114,8 +127,7 @@ FASTEP_INLINE void AddGroup(const ProductArgs& args, const GroupAt& at, I32x8 (&
   for (size_t block = blocks.begin; block < blocks.end; ++block, w += kBlockRows * 4) {
     FetchAhead(w);
     if constexpr (kKind == RhsKind::k4x1) {
-      const int32_t run_begin = kRun == PlanarRun::kLongHigh ? at.token - kLongRun / 2 : at.token;
-      AddGatherBlock<Dot, kSteps, kRun>(args, block, run_begin, w, acc);
+      AddGatherBlock<Dot, kSteps, kRun>(args, block, RunBegin<kRun>(at.token), w, acc);
     } else {
       AddQuadBlock<Dot, kKind, kSteps>(args, block - blocks.begin, block, at.token, w, acc);
     }
@@ -136,7 +148,7 @@ FASTEP_INLINE void MultiplyGroup(const ProductArgs& args, const GroupAt& at) {
     for (int v = 0; v < kVectors; ++v) acc[r][v] = at.in == nullptr ? begin : LoadYmm(at.in + r * kTokens + v * kLanes);
   }
   if constexpr (Dot::kCoupled) {
-    Dot::template AddGroup<kKind, kSteps>(args, at, acc);
+    Dot::template AddGroup<kKind, kSteps, kRun>(args, at, acc);
   } else {
     AddGroup<Dot, kKind, kSteps, kRun>(args, at, acc);
   }
