@@ -33,6 +33,7 @@ class Form:
     out_scale: float = 25.0
     bounded: bool = True
     by_token: bool = False
+    zero_points: bool = False
     spread: float = 90.0
 
 
@@ -49,6 +50,9 @@ FORMS = {
     "by token": Form(by_token=True),
     "by token beyond int32": Form(by_token=True, bounded=False, spread=1e10),
     "s8 by token": Form("s8", by_token=True),
+    "zero points": Form(zero_points=True),
+    "s8 gelu with zero points": Form("s8", "gelu", zero_points=True, spread=3),
+    "by token with zero points": Form(by_token=True, zero_points=True),
 }
 
 
@@ -88,18 +92,20 @@ def random_rhs(rng: np.random.Generator, kind: str, element: int) -> tuple[abi.R
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_products(capi: Capi, planar_tier: str, kind: str, form: Form) -> None:
-    if form.by_token and kind != "dense":
-        pytest.skip("only dense products scale by token")
+    if (form.by_token or form.zero_points) and kind != "dense":
+        pytest.skip("only dense products scale by token or have zero points")
     rng = np.random.default_rng(5)
     element = capi.library.fastep_value_bytes(TIERS.index(planar_tier))
-    row_bytes = capi.library.fastep_planar_row_bytes(TIERS.index(planar_tier))
+    row_bytes = capi.library.fastep_planar_row_bytes(TIERS.index(planar_tier))  # 0: as many as tokens
     rhs, _held = random_rhs(rng, kind, element)
     init = aligned(rng.integers(-9, 9, ROWS, dtype=np.int32))
     # Sums have a spread of about 74 * 148 * sqrt(40).
+    zero_points = aligned(rng.integers(-9, 9, ROWS, dtype=np.int32))
     scale, bias = floats(rng, ROWS, scale=form.spread / 7e4), floats(rng, ROWS, scale=form.spread)
     for tokens in WIDTHS:
         lhs = bytes_of(rng, QUADS * 4, max(tokens, row_bytes))
         factors = floats(rng, tokens, scale=form.spread / 7e4)
+        sums = aligned(rng.integers(-4000, 4000, tokens, dtype=np.int32))
         outputs = {}
         for planar in (False, True):
             epilogue = abi.Epilogue(abi.OUTPUT_KINDS[form.kind], ACTIVATIONS.index(form.activation), init.ctypes.data)
@@ -108,8 +114,10 @@ def test_products(capi: Capi, planar_tier: str, kind: str, form: Form) -> None:
             epilogue.lo, epilogue.hi = (-128, 127) if form.kind == "s8" else (0, 255)
             epilogue.lo = 5 if form.activation == "relu" else epilogue.lo
             epilogue.token_scale = factors.ctypes.data if form.by_token else None
+            if form.zero_points:
+                epilogue.rhs_zero_point, epilogue.token_sum = zero_points.ctypes.data, sums.ctypes.data
             epilogue.bounded, epilogue.planar = form.bounded, planar
-            out = guarded((ROWS, row_bytes) if planar else (ROWS // 4, tokens, 4), np.uint8)
+            out = guarded((ROWS, row_bytes or tokens) if planar else (ROWS // 4, tokens, 4), np.uint8)
             args = abi.ProductArgs(lhs.ctypes.data, tokens, rhs, 0, ROWS // BLOCK_ROWS[kind])
             args.first = args.last = True
             args.epilogue, args.out = ctypes.addressof(epilogue), out.data.ctypes.data
@@ -129,7 +137,7 @@ def test_layer_norm(
 ) -> None:
     rng = np.random.default_rng(features)
     padded = -(-features // 16) * 16
-    row_bytes = capi.library.fastep_planar_row_bytes(TIERS.index(planar_tier))
+    row_bytes = capi.library.fastep_planar_row_bytes(TIERS.index(planar_tier))  # 0: as many as tokens
     gamma, beta = floats(rng, padded), floats(rng, padded)
     for tokens in WIDTHS:
         z, stats = floats(rng, padded, tokens, scale=3), np.abs(floats(rng, -(-features // 32), 2, tokens, scale=5))
@@ -138,7 +146,7 @@ def test_layer_norm(
         outputs, floats_ = {}, {}
         for planar in (False, True):
             y = guarded(z.shape, np.float32)
-            q = guarded((padded, row_bytes) if planar else (padded // 4, tokens, 4), np.uint8)
+            q = guarded((padded, row_bytes or tokens) if planar else (padded // 4, tokens, 4), np.uint8)
             args = abi.LayerNormArgs(z.ctypes.data, held.ctypes.data, features, tokens, begin, end, 1e-5)
             args.gamma, args.beta = gamma.ctypes.data, beta.ctypes.data
             args.y = y.data.ctypes.data if wants_float else None

@@ -44,7 +44,7 @@ struct RunContext {
   bool IsPlanar(StorageId id) const { return layout[id].planar; }
   // Bytes of a row of a tile.
   size_t RowBytes(StorageId id, const TokenTile& tile) const {
-    if (IsPlanar(id)) return static_cast<size_t>(kernels.planar_row_bytes);
+    if (IsPlanar(id) && kernels.planar_row_bytes != 0) return static_cast<size_t>(kernels.planar_row_bytes);
     return static_cast<size_t>(tile.tokens) * layout[id].element_bytes;
   }
   // Row `row` of a tile of a storage.

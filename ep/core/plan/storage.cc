@@ -24,7 +24,7 @@ void StorageLayout::Touch(StorageId id, int32_t step) {
 }
 
 size_t StorageLayout::Bytes(const Tiling& tiling, int32_t planar_row_bytes) const {
-  const int64_t tokens = planar_count_ > 0 ? tiling.count() * planar_row_bytes : tiling.padded_tokens();
+  const int64_t tokens = HasWideRows(planar_row_bytes) ? tiling.count() * planar_row_bytes : tiling.padded_tokens();
   return static_cast<size_t>(tokens) * token_bytes_;
 }
 

@@ -36,16 +36,19 @@ class StorageLayout {
   const Entry& operator[](StorageId id) const { return entries_[static_cast<size_t>(id)]; }
   size_t token_bytes() const { return token_bytes_; }  // of all of them
   size_t planar_count() const { return planar_count_; }
-  // Bytes of all tiles, and in front of a storage of one. Where a plan has planar rows, which are `planar_row_bytes`
-  // long however narrow their tile is, every block has room for them.
+  // Bytes of all tiles, and in front of a storage of one. Where a plan has planar rows that are `planar_row_bytes` long
+  // however narrow their tile is, every block has room for them; 0: they are as long as others.
   size_t Bytes(const Tiling& tiling, int32_t planar_row_bytes) const;
   size_t Offset(StorageId id, const TokenTile& tile, int32_t planar_row_bytes) const {
-    const int64_t before = planar_count_ > 0 ? tile.index * planar_row_bytes : tile.begin;
-    const int64_t tokens = planar_count_ > 0 ? planar_row_bytes : tile.tokens;
+    const bool wide = HasWideRows(planar_row_bytes);
+    const int64_t before = wide ? tile.index * planar_row_bytes : tile.begin;
+    const int64_t tokens = wide ? planar_row_bytes : tile.tokens;
     return static_cast<size_t>(before) * token_bytes_ + static_cast<size_t>(tokens) * (*this)[id].offset;
   }
 
  private:
+  bool HasWideRows(int32_t planar_row_bytes) const { return planar_count_ > 0 && planar_row_bytes != 0; }
+
   std::vector<Entry> entries_;
   size_t token_bytes_ = 0;
   size_t planar_count_ = 0;

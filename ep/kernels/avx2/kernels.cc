@@ -34,7 +34,7 @@ constexpr KernelTable kTable = {
     PackPlanar,
     UnpackQuad,
     UnpackF32,
-    kResidualEpilogue | kTokenScaleEpilogue | kCoupledBlocks,
+    kResidualEpilogue | kTokenScaleEpilogue | kPlanarEpilogue | kCoupledBlocks,
     {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys, PackValues, Softmax, PackFloatKeys,
      FloatScores, FloatSoftmax, FloatSums, FloatFinish},
     /*byte_product=*/Product<PairDot, RhsKind::kDense>,

@@ -64,7 +64,7 @@ constexpr KernelTable kTable = {
     PackPlanar,
     UnpackQuad,
     UnpackF32,
-    kResidualEpilogue | kTokenScaleEpilogue,
+    kResidualEpilogue | kTokenScaleEpilogue | kPlanarEpilogue,
     {PackF32, PlanarFromQuad, LayerNormStats, LayerNorm, Embed, PackKeys, PackValues, Softmax, PackFloatKeys,
      FloatScores, FloatSoftmax, FloatSums, FloatFinish},
 };

@@ -73,28 +73,28 @@ FASTEP_INLINE Moments MergeRuns(const LayerNormArgs& a, int32_t t) {
   return {mean, _mm256_div_ps(_mm256_set1_ps(1.0f), root)};
 }
 
-// Four rows of eight tokens.
-FASTEP_INLINE void NormalizeQuad(const LayerNormArgs& a, int32_t row, int32_t t, const Moments& moments) {
-  const auto tokens = static_cast<size_t>(a.tokens);
-  I32x8 q[kEpilogueRows];
-#pragma GCC unroll 4
-  for (int r = 0; r < kEpilogueRows; ++r) {
-    const size_t at = static_cast<size_t>(row + r) * tokens + t;
-    const F32x8 normal = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(a.z + at), moments.mean), moments.rstd);
-    const F32x8 y =
-        _mm256_fmadd_ps(normal, _mm256_broadcast_ss(a.gamma + row + r), _mm256_broadcast_ss(a.beta + row + r));
-    if (a.y != nullptr) _mm256_storeu_ps(a.y + at, y);
-    const F32x8 v = _mm256_fmadd_ps(y, _mm256_set1_ps(a.out_scale), _mm256_set1_ps(a.out_zero_point));
-    // What is too small for int32, and NaN, becomes the lowest one.
-    q[r] = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(static_cast<float>(a.hi)), v));
-  }
-  if (a.q == nullptr) return;
-  const __m256i flip = _mm256_set1_epi8(static_cast<char>(a.flip));
-  StoreYmm(a.q + row * tokens + t * 4, _mm256_xor_si256(InterleaveRows(q, a.lo < 0), flip));
+// Eight tokens of one row, quantized.
+FASTEP_INLINE I32x8 NormalizeRow(const LayerNormArgs& a, int32_t row, int32_t t, const Moments& moments) {
+  const size_t at = static_cast<size_t>(row) * static_cast<size_t>(a.tokens) + t;
+  const F32x8 normal = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(a.z + at), moments.mean), moments.rstd);
+  const F32x8 y = _mm256_fmadd_ps(normal, _mm256_broadcast_ss(a.gamma + row), _mm256_broadcast_ss(a.beta + row));
+  if (a.y != nullptr) _mm256_storeu_ps(a.y + at, y);
+  const F32x8 v = _mm256_fmadd_ps(y, _mm256_set1_ps(a.out_scale), _mm256_set1_ps(a.out_zero_point));
+  // What is too small for int32, and NaN, becomes the lowest one.
+  return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(static_cast<float>(a.hi)), v));
 }
 
-void LayerNorm(const LayerNormArgs* args) {
-  const LayerNormArgs& a = *args;
+// Four rows of eight tokens.
+FASTEP_INLINE void NormalizeQuad(const LayerNormArgs& a, int32_t row, int32_t t, const Moments& moments) {
+  I32x8 q[kEpilogueRows];
+#pragma GCC unroll 4
+  for (int r = 0; r < kEpilogueRows; ++r) q[r] = NormalizeRow(a, row + r, t, moments);
+  if (a.q == nullptr) return;
+  const __m256i flip = _mm256_set1_epi8(static_cast<char>(a.flip));
+  StoreYmm(a.q + static_cast<size_t>(row) * a.tokens + t * 4, _mm256_xor_si256(InterleaveRows(q, a.lo < 0), flip));
+}
+
+void LayerNormToQuads(const LayerNormArgs& a) {
   for (int32_t t = 0; t < a.tokens; t += 2 * kLanes) {
     const Moments first = MergeRuns(a, t), second = MergeRuns(a, t + kLanes);
     for (int32_t row = a.row_begin; row < a.row_end; row += kEpilogueRows) {
@@ -102,6 +102,33 @@ void LayerNorm(const LayerNormArgs* args) {
       NormalizeQuad(a, row, t + kLanes, second);
     }
   }
+}
+
+void LayerNormToPlanar(const LayerNormArgs& a) {
+  const __m256i flip = _mm256_set1_epi8(static_cast<char>(a.flip));
+  int32_t t = 0;
+  for (; t + kLongRun <= a.tokens; t += kLongRun) {
+    const Moments moments[] = {MergeRuns(a, t), MergeRuns(a, t + 8), MergeRuns(a, t + 16), MergeRuns(a, t + 24)};
+    for (int32_t row = a.row_begin; row < a.row_end; ++row) {
+      I32x8 q[4];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) q[i] = NormalizeRow(a, row, t + i * kLanes, moments[i]);
+      const __m256i bytes = PackLongRun(q[0], q[1], q[2], q[3], a.lo < 0);
+      StoreYmm(a.q + static_cast<size_t>(row) * a.tokens + t, _mm256_xor_si256(bytes, flip));
+    }
+  }
+  if (t == a.tokens) return;
+  const Moments first = MergeRuns(a, t), second = MergeRuns(a, t + kLanes);
+  for (int32_t row = a.row_begin; row < a.row_end; ++row) {
+    const I32x8 q = NormalizeRow(a, row, t, first);
+    const __m128i bytes = PackShortRun(q, NormalizeRow(a, row, t + kLanes, second), a.lo < 0);
+    StoreXmm(a.q + static_cast<size_t>(row) * a.tokens + t, _mm_xor_si128(bytes, _mm256_castsi256_si128(flip)));
+  }
+}
+
+void LayerNorm(const LayerNormArgs* args) {
+  if (args->planar && args->q != nullptr) return LayerNormToPlanar(*args);
+  LayerNormToQuads(*args);
 }
 
 // Features [row, row + 8) of one token from one table; what is beyond `count` is arbitrary.
