@@ -367,7 +367,7 @@ void PackedRhs::Check(int64_t n, int64_t k, const KernelTable& kernels) const {
   // 4x1 reads the block after the last one of a call, too: the first of the next K-block, or zeros.
   if (kind_ == RhsKind::k4x1) {
     for (int32_t b = 1; b < k_blocks_; ++b) Require(View(b - 1).group_ptr[groups] == View(b).group_ptr[0]);
-    Require(group_ptr_[group_ptr_.size() - 1] == stored);
+    Require(View(k_blocks_ - 1).group_ptr[groups] == stored);
     for (size_t i = static_cast<size_t>(stored) * 4; i < index_.size(); ++i) Require(index_[i] == 0);
   }
   CheckIndices(*this);

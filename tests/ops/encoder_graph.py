@@ -29,6 +29,7 @@ class EncoderGraph:
     """Adds nodes one by one; values are names. Random constants follow from `seed` and the order of the calls."""
 
     seed: int = 0
+    block: tuple[int, int] = (4, 4)  # of sparse weights
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
     functions: dict[str, onnx.FunctionProto] = field(default_factory=dict)
@@ -57,9 +58,9 @@ class EncoderGraph:
         self.steps.append(lambda values: values.update({y: PLAIN[op_type](*(values[x] for x in inputs))}))
         return y
 
-    def linear(self, x: str, name: str, n: int, k: int, block: tuple[int, int] = (4, 4)) -> str:
+    def linear(self, x: str, name: str, n: int, k: int, block: tuple[int, int] | None = None) -> str:
         """A QLinear whose operand may be shared with others."""
-        case = doors.make_case(name, n, k, block=block, seed=self.seed + len(self.nodes))
+        case = doors.make_case(name, n, k, block=block or self.block, seed=self.seed + len(self.nodes))
         case.inputs["x_zero_point"] = np.array(110, case.x_type)
         inputs = [x, *self._constants(case.inputs, case.variant.inputs[1:])]
         self.functions[name] = doors.decoy_function(case.variant)
@@ -198,9 +199,10 @@ def encoder(
     layers: int = 2,
     mask_type: type[np.generic] = np.int64,
     skip_padding: tuple[int, ...] = (),
+    block: tuple[int, int] = (4, 4),
 ) -> tuple[EncoderGraph, list[str]]:
     """A small encoder with dynamic shapes, and its outputs: float and quantized. `skip_padding`: of each attention."""
-    graph = EncoderGraph()
+    graph = EncoderGraph(block=block)
     ids = graph.add_input("input_ids", np.int64, "B", "S")
     positions = graph.add_input("position_ids", np.int64, "P", "S")
     mask = graph.add_input("attention_mask", mask_type, "B", "S")

@@ -14,14 +14,15 @@ from . import compiled
 from .child import run_forged
 from .encoder_graph import encoder, encoder_feeds
 
+FEATURES = 32
 FORGERIES = 400
 EDGES = (0, 1, 7, 2**31, 2**40, 2**63, 2**64 - 1)
 
 
-@pytest.fixture(scope="module")
-def model(fastep_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=[(4, 4), (4, 1)], ids=["4x4", "4x1"])
+def model(request: pytest.FixtureRequest, fastep_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compiled")
-    graph, outputs = encoder(16, layers=1)
+    graph, outputs = encoder(FEATURES, layers=1, block=request.param)
     compiled.compile_model(fastep_library, compiled.save(graph.model(outputs), folder), folder / "ctx.onnx")
     return folder / "ctx.onnx"
 
@@ -143,6 +144,29 @@ def test_forged_plans_do_no_harm(fastep_library: Path, plans: tuple[Path, bytes]
     assert set(outcomes) <= {"refused", "failed", "ran"}, outcomes
     assert outcomes["refused"]
     assert outcomes["ran"]
+
+
+def group_pointers(data: bytes) -> list[int]:
+    """Where what looks like the first blocks of the row groups of a layer stands; its last element is there twice."""
+    groups = FEATURES // 4
+    words = np.frombuffer(data[: len(data) // 4 * 4], "<u4").astype(np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(words, groups + 2)
+    steps = np.diff(windows, axis=1)
+    found = (windows[:, 0] == 0) & (steps[:, :-1] > 0).all(axis=1) & (steps[:, -1] == 0) & (steps <= groups).all(axis=1)
+    return [4 * int(at) for at in np.flatnonzero(found)]
+
+
+@pytest.mark.parametrize("model", [(4, 1)], indirect=True, ids=["4x1"])
+def test_a_layer_that_ends_before_its_blocks(fastep_library: Path, plans: tuple[Path, bytes]) -> None:
+    """4x1 kernels read the block behind the last one, which nobody would have checked."""
+    path, data = plans
+    assert group_pointers(data), "no layer to forge"
+    for at in group_pointers(data):
+        first = np.frombuffer(data, "<u4", FEATURES // 4 + 2, at).copy()
+        first[:-1] = np.minimum(first[:-1], first[-1] - 2)
+        forged = data[:at] + first.tobytes() + data[at + first.nbytes :]
+        compiled.plans_of(path).write_bytes(compiled.with_checksum(forged))
+        refused(fastep_library, path, "do not have the form that they claim")
 
 
 def edit(path: Path, attribute: str, value: bytes | None) -> None:
