@@ -10,11 +10,11 @@ from pyfastep._ep import import_onnxruntime
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["stock_session"]
+__all__ = ["EXACT_PRODUCTS", "stock_session"]
 
 # Without VNNI its products of uint8 and int8 saturate in 16 bits, two at a time, unless this asks for others, which are
 # slower (onnxruntime_session_options_config_keys.h). Elsewhere it changes nothing.
-_EXACT = "session.x64quantprecision"
+EXACT_PRODUCTS = "session.x64quantprecision"
 
 
 def stock_session(
@@ -33,10 +33,10 @@ def stock_session(
     options = options or runtime.SessionOptions()
     given = str(model) if isinstance(model, os.PathLike) else model
     providers = ["CPUExecutionProvider"]
-    options.add_session_config_entry(_EXACT, "1")
+    options.add_session_config_entry(EXACT_PRODUCTS, "1")
     try:
         return runtime.InferenceSession(given, options, providers=providers)
     except Exception:  # its errors share no public base
         # ONNX Runtime 1.31 asked for them fails at nodes that share the zero point of their weights.
-        options.add_session_config_entry(_EXACT, "0")
+        options.add_session_config_entry(EXACT_PRODUCTS, "0")
         return runtime.InferenceSession(given, options, providers=providers)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pyfastep import _ep
 from pyfastep._model_paths import check_model
+from pyfastep._stock import EXACT_PRODUCTS
 from pyfastep.errors import FastEPError
 
 _CPU = "CPUExecutionProvider"
@@ -68,11 +69,17 @@ def _open_unfused(path: Path, options: Any) -> Any:
     return _open_stock(path, options, [SKIP_FUSION])
 
 
+def _open_exact(path: Path, options: Any) -> Any:
+    options.add_session_config_entry(EXACT_PRODUCTS, "1")
+    return _open_stock(path, options)
+
+
 ENGINES: dict[str, Callable[[Path, Any], Any]] = {
     "fastep": _open_fastep,
     "fastep-customop": _open_custom_ops,
     "ort": _open_stock,
     "ort-unfused": _open_unfused,
+    "ort-exact": _open_exact,
 }
 
 

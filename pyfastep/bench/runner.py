@@ -53,7 +53,7 @@ def benchmark(
 
     Args:
         model: The model file that `engines` run.
-        engines: Of `ENGINES`: `fastep`, `fastep-customop`, `ort`, `ort-unfused`.
+        engines: Of `ENGINES`: `fastep`, `fastep-customop`, `ort`, `ort-unfused`, `ort-exact`.
         models: Further rows: `name=path` or `path` (on stock ONNX Runtime), or `engine:name=path`.
         batches: Sequences per call.
         lengths: Tokens per sequence.

@@ -30,7 +30,7 @@ _Models = Annotated[
 ]
 _Engine = Annotated[
     list[str] | None,
-    typer.Option("--engine", "-e", help="fastep, fastep-customop, ort, ort-unfused. (default: fastep,ort)"),
+    typer.Option("--engine", "-e", help="fastep, fastep-customop, ort, ort-unfused, ort-exact. (default: fastep,ort)"),
 ]
 _Batch = Annotated[list[str] | None, typer.Option("--batch", "-b", help="Sequences per call. (default: 1)")]
 _Length = Annotated[list[str] | None, typer.Option("--length", "-l", help="Tokens per sequence. (default: 128)")]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from pyfastep.bench.engines import ENGINES, Engine, parse_engines
 from pyfastep.errors import FastEPError
@@ -41,6 +44,21 @@ def test_sessions_have_exactly_the_threads_asked_for(fastep_library: Path, fast_
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
     assert (session.get_providers()[0] == "FastEPExecutionProvider") == (kind == "fastep")
+
+
+def test_exact_products(tmp_path: Path) -> None:
+    """Two products of 255 and 127 do not fit 16 bits."""
+    initializers = [numpy_helper.from_array(np.full((8, 1), 127, np.int8), "w")]
+    values = [
+        helper.make_tensor_value_info(*value)
+        for value in (("x", TensorProto.UINT8, [1, 8]), ("y", TensorProto.INT32, [1, 1]))
+    ]
+    node = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "product", values[:1], values[1:], initializers)
+    path = tmp_path / "product.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    session = Engine("x", "ort-exact", path).open(1)
+    assert session.run(None, {"x": np.full((1, 8), 255, np.uint8)})[0].item() == 8 * 127 * 255
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
