@@ -11,7 +11,7 @@ from typing import Any
 
 from pyfastep import _ep
 from pyfastep._model_paths import check_model
-from pyfastep._stock import EXACT_PRODUCTS
+from pyfastep._stock import EXACT_PRODUCTS, survives_exact_products
 from pyfastep.errors import FastEPError
 
 _CPU = "CPUExecutionProvider"
@@ -70,6 +70,11 @@ def _open_unfused(path: Path, options: Any) -> Any:
 
 
 def _open_exact(path: Path, options: Any) -> Any:
+    if not survives_exact_products(path):
+        raise FastEPError(
+            "this ONNX Runtime aborts when asked for exact products of a MatMulInteger without a zero point of weights",
+            remedy="take ONNX Runtime 1.31 or later",
+        )
     options.add_session_config_entry(EXACT_PRODUCTS, "1")
     return _open_stock(path, options)
 
