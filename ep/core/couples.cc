@@ -14,6 +14,7 @@ using Sums = WeightSums<kMaxCoupleRows>;
 
 // Of two inputs, a half of a quad: bit i says that input i is taken as 255 - x, and its weights are negated.
 constexpr int kForms = 4;
+
 bool Negates(int form, int input) { return (form >> input & 1) != 0; }
 
 struct Candidate {

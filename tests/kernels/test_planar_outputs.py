@@ -99,8 +99,8 @@ def test_products(capi: Capi, planar_tier: str, kind: str, form: Form) -> None:
     row_bytes = capi.library.fastep_planar_row_bytes(TIERS.index(planar_tier))  # 0: as many as tokens
     rhs, _held = random_rhs(rng, kind, element)
     init = aligned(rng.integers(-9, 9, ROWS, dtype=np.int32))
-    # Sums have a spread of about 74 * 148 * sqrt(40).
     zero_points = aligned(rng.integers(-9, 9, ROWS, dtype=np.int32))
+    # Sums have a spread of about 74 * 148 * sqrt(40).
     scale, bias = floats(rng, ROWS, scale=form.spread / 7e4), floats(rng, ROWS, scale=form.spread)
     for tokens in WIDTHS:
         lhs = bytes_of(rng, QUADS * 4, max(tokens, row_bytes))

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from pyfastep._stock import survives_exact_products
 from pyfastep.bench.engines import ENGINES, Engine, parse_engines
 from pyfastep.errors import FastEPError
+
+from ..test__stock import K, make_model
 
 
 def test_rows_from_names_and_files() -> None:
@@ -49,21 +50,16 @@ def test_sessions_have_exactly_the_threads_asked_for(fastep_library: Path, fast_
 
 def test_exact_products(tmp_path: Path) -> None:
     """Two products of 255 and 127 do not fit 16 bits."""
-    initializers = [numpy_helper.from_array(np.full((8, 1), 127, np.int8), "w")]
-    values = [
-        helper.make_tensor_value_info(*value)
-        for value in (("x", TensorProto.UINT8, [1, 8]), ("y", TensorProto.INT32, [1, 1]))
-    ]
-    node = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
-    graph = helper.make_graph([node], "product", values[:1], values[1:], initializers)
+    model = make_model("zero")
+    del model.graph.node[0].input[3]
     path = tmp_path / "product.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    onnx.save(model, path)
     if not survives_exact_products(path):
         with pytest.raises(FastEPError, match=r"aborts .* MatMulInteger .*1\.31"):
             Engine("x", "ort-exact", path).open(1)
         return
     session = Engine("x", "ort-exact", path).open(1)
-    assert session.run(None, {"x": np.full((1, 8), 255, np.uint8)})[0].item() == 8 * 127 * 255
+    assert session.run(None, {"x": np.full((1, K), 255, np.uint8)})[0].item() == K * 127 * 255
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
