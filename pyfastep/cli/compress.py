@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pyfastep.cli.run_options import Output, Resume, Reuse
+from pyfastep.cli.run_options import Output, Resume, Reuse, Set
 from pyfastep.cli.step_bar import step_bar
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _LEAST_WIDTH = 80  # a narrower terminal wraps lines rather than losing figures
 
 _Recipe = Annotated[str | None, typer.Argument(help="A TOML file, or the name of a ready recipe.")]
-_Set = Annotated[list[str] | None, typer.Option("--set", help="table.key=value, in place of what the recipe says.")]
 _List = Annotated[bool, typer.Option("--list", help="List the ready recipes.")]
 
 
@@ -26,7 +25,7 @@ def compress(
     output: Output = None,
     resume: Resume = True,
     reuse: Reuse = None,
-    changes: _Set = None,
+    changes: Set = None,
     ready: _List = False,
 ) -> None:
     """Prune, distil, quantize, export, convert, evaluate and measure a Hugging Face model, from one recipe."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pyfastep.cli.run_options import Output, Resume, Reuse
+from pyfastep.cli.run_options import Output, Resume, Reuse, Set
 from pyfastep.cli.step_bar import step_bar
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def study(
     report: _Report = False,
     resume: Resume = True,
     reuse: Reuse = None,
+    changes: Set = None,
     ready: _List = False,
 ) -> None:
     """Compress with one recipe in many variants and with several seeds, and compare quality, speed and budget."""
@@ -41,7 +42,7 @@ def study(
         return
     if study is None:
         raise typer.BadParameter("give a study, or --list")
-    loaded = load_study(study)
+    loaded = load_study(study, changes or ())
     from pyfastep.compress.study.runner import run_study
 
     with step_bar() as show:

@@ -6,8 +6,8 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -159,11 +159,12 @@ def ready_studies() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_study(study: str | os.PathLike[str]) -> Study:
+def load_study(study: str | os.PathLike[str], changes: Iterable[str] = ()) -> Study:
     """Reads a study, and constructs every recipe of it.
 
     Args:
         study: A TOML file, or the name of a ready study.
+        changes: ``table.key=value`` entries for all cells, after the study's own ``set``; what a cell itself sets stays.
 
     Raises:
         FastEPError: Not there, not TOML, a key unknown or missing, a value of the wrong type or out of range, or a
@@ -172,6 +173,7 @@ def load_study(study: str | os.PathLike[str]) -> Study:
     path = file_or_ready(study, "study", ready_studies())
     tables = {"folder": str(path.parent.resolve()), **read_toml(path)}
     loaded: Study = from_tables(Study, tables, str(path))
+    loaded = replace(loaded, set=(*loaded.set, *changes))
     loaded.runs()
     return loaded
 

@@ -13,7 +13,7 @@ from pyfastep.cli import main
 def test_both_commands_have_them(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(option in shown for option in ("--output", "--resume", "--fresh", "--reuse"))
+    assert all(option in shown for option in ("--output", "--resume", "--fresh", "--reuse", "--set"))
 
 
 @pytest.mark.parametrize("command", ["compress", "study"])

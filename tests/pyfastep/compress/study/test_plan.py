@@ -84,6 +84,18 @@ def test_equal_steps_have_equal_digests(tmp_path: Path) -> None:
     assert other.digests["dense"] != first.digests["dense"]  # another seed
 
 
+def test_changes_concern_all_cells_and_leave_what_a_cell_sets(tmp_path: Path) -> None:
+    study = load_study(write(tmp_path), ["train.steps=9", "distill.logits=0.25"])
+    assert study.set == ("train.steps=7", "train.steps=9", "distill.logits=0.25")  # the report names them
+    assert [(run.recipe.train.steps, run.recipe.distill.logits) for run in study.runs()[:3]] == [
+        (9, 0.25),
+        (9, 0.25),
+        (9, 0),
+    ]
+    with pytest.raises(FastEPError, match=r"cell '.*4x1.*': .*train.stepps: unknown key"):
+        load_study(write(tmp_path), ["train.stepps=9"])
+
+
 def test_a_recipe_beside_the_study(tmp_path: Path) -> None:
     from pyfastep.compress.recipe_file import ready_recipes
 
