@@ -1,6 +1,6 @@
 # Everything runs from a fresh clone: each target makes the virtual environment .venv and builds what it needs first.
 #   make test       build, install into .venv, run all tests             TESTS="tests/kernels -x" runs some
-#   make test-floor the tests that need no training libraries, on the oldest ONNX Runtime that is supported
+#   make test-floor the tests that need no training libraries, on the oldest ONNX Runtime and typer that are supported
 #   make demo       the whole road from a Hugging Face model to the speed table
 #   make figures    all figures that are promised, on the demo's models     FIGURES="--only speed" measures some
 #   make lint       ruff, clang-format, mypy --strict
@@ -78,8 +78,9 @@ build/runtime-%/.stamp: constraints.txt $(VENV)/.tools
 # many shapes on CPUs with AMX, as that of 1.24 does (the two files on attention, which run function bodies on shapes of
 # that kind).
 test-floor: wheel $(FLOOR)/.stamp $(TOO_OLD)/.stamp
-	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q -c $(FLOOR)/constraints.txt \
-	  "$$(echo $(WHEEL_FOLDER)/*.whl)[profile,quantize]" hypothesis pytest pytest-xdist
+	grep -v '^typer==' $(FLOOR)/constraints.txt >$(FLOOR)/floor.txt
+	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q -c $(FLOOR)/floor.txt \
+	  "$$(echo $(WHEEL_FOLDER)/*.whl)[profile,quantize]" typer==0.19.0 hypothesis pytest pytest-xdist
 	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q --force-reinstall --no-deps $(WHEEL_FOLDER)/*.whl
 	FASTEP_OLD_PYTHON=$(abspath $(TOO_OLD))/bin/python $(FLOOR)/bin/pytest -n 2 --dist loadfile \
 	  tests/ops tests/passes tests/pyfastep --ignore tests/pyfastep/compress --ignore tests/pyfastep/demo \

@@ -38,7 +38,8 @@ class LayerReport:
         structure: what its zeros look like: `dense`, `unstructured` or `RxC`, outputs x inputs.
         density: share of non-zero weights.
         block_density: share of blocks of that structure with a non-zero weight (elements, if there is none).
-        kernel: the kernel that will run it, by name.
+        kernel: the kernel that suits its zeros, by name: an estimate, as the library chooses when it packs (`fastep
+            doctor` tells).
         stored: `dense`, or the blocks that the file holds.
         bytes_before: weight in the source file.
         bytes_after: weight in the converted file.

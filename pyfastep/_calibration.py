@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from pyfastep.errors import FastEPError
 
 Batch = dict[str, NDArray[Any]]
 
+_LARGEST = np.iinfo(np.int64).max
 _IDS, _MASK = "input_ids", "attention_mask"
 # What a transformer's further inputs hold when only token ids are given, as a function of ids [B, S] and mask [B, S].
 _DERIVED: dict[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = {
@@ -43,6 +46,14 @@ class ModelInput:
         return f"{self.name} {self.dtype} [{', '.join('?' if d is None else str(d) for d in self.shape)}]"
 
 
+@dataclass(frozen=True)
+class CalibrationData:
+    """Batches, and how many samples they hold: rows that only fill up a batch of fixed size do not count."""
+
+    batches: list[Batch]
+    samples: int
+
+
 def load_batches(
     data: str | os.PathLike[str] | Iterable[Mapping[str, Any]],
     inputs: Sequence[ModelInput],
@@ -51,7 +62,7 @@ def load_batches(
     max_length: int = 128,
     batch_size: int = 8,
     max_samples: int = 256,
-) -> list[Batch]:
+) -> CalibrationData:
     """Batches for `inputs` from `data`.
 
     Args:
@@ -68,21 +79,16 @@ def load_batches(
         FastEPError: The data cannot be read, is empty or does not fit the inputs; names the file and the line.
     """
     if not isinstance(data, (str, os.PathLike)):
-        found = _from_arrays(_enumerate_sources(data), inputs, batch_size)
+        found = _from_arrays(_enumerate_sources(data), inputs, batch_size, max_samples)
     else:
         found = _from_path(Path(data), inputs, tokenizer, max_length, batch_size, max_samples)
-    batches, samples = [], 0
-    for batch in found:
-        if samples >= max_samples:
-            break
-        batches.append(batch)
-        samples += count_samples(batch)
-    if not batches:
+    counted = list(found)
+    if not counted:
         raise FastEPError(
             "the calibration data holds no sample",
             node="data" if not isinstance(data, (str, os.PathLike)) else str(data),
         )
-    return batches
+    return CalibrationData([batch for batch, _ in counted], sum(samples for _, samples in counted))
 
 
 def _from_path(
@@ -92,11 +98,11 @@ def _from_path(
     max_length: int,
     batch_size: int,
     max_samples: int,
-) -> Iterator[Batch]:
+) -> Iterator[tuple[Batch, int]]:
     if not path.exists():
         raise FastEPError("no such file or folder", node=str(path), remedy="check the path of the calibration data")
     if path.is_dir() or path.suffix == ".npz":
-        return _from_arrays(_read_npz(path), inputs, batch_size)
+        return _from_arrays(_read_npz(path), inputs, batch_size, max_samples)
     encode = _load_tokenizer(tokenizer) if tokenizer is not None else None
     sequences = _read_jsonl(path, encode) if path.suffix == ".jsonl" else _read_text(path, encode)
     return _from_sequences(sequences, inputs, max_length, batch_size, max_samples)
@@ -122,16 +128,25 @@ def _read_npz(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not files:
         raise FastEPError("the folder holds no .npz file", node=str(path))
     for file in files:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                yield str(file), {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            raise FastEPError(f"not a readable .npz file: {error}", node=str(file)) from error
+        yield str(file), _load_npz(file)
+
+
+def _load_npz(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("it holds one array without a name, as .npy files do")
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise FastEPError(f"not a readable .npz file: {error}", node=str(file)) from error
 
 
 def _from_arrays(
-    sources: Iterable[tuple[str, Mapping[str, Any]]], inputs: Sequence[ModelInput], batch_size: int
-) -> Iterator[Batch]:
+    sources: Iterable[tuple[str, Mapping[str, Any]]], inputs: Sequence[ModelInput], batch_size: int, max_samples: int
+) -> Iterator[tuple[Batch, int]]:
+    """Batches until there are `max_samples`, each with its number of samples."""
+    taken = 0
     for where, arrays in sources:
         fixed = {spec.name: _fit(arrays, spec, where) for spec in inputs}
         counts = {name: len(array) for name, array in fixed.items() if array.ndim}
@@ -142,7 +157,11 @@ def _from_arrays(
         if fixed_batch and samples % fixed_batch:
             raise FastEPError(f"the model takes {fixed_batch} samples at a time, found {samples}", node=where)
         for start in range(0, samples, step):
-            yield {name: array[start : start + step] if array.ndim else array for name, array in fixed.items()}
+            if taken >= max_samples:
+                return
+            batch = {name: array[start : start + step] if array.ndim else array for name, array in fixed.items()}
+            taken += count_samples(batch)
+            yield batch, count_samples(batch)
 
 
 def _fit(arrays: Mapping[str, Any], spec: ModelInput, where: str) -> NDArray[Any]:
@@ -153,7 +172,10 @@ def _fit(arrays: Mapping[str, Any], spec: ModelInput, where: str) -> NDArray[Any
             node=where,
             remedy="name the arrays like the model's inputs",
         )
-    array = np.asarray(arrays[spec.name])
+    try:
+        array = np.asarray(arrays[spec.name])
+    except ValueError as error:
+        raise FastEPError(f"{spec.name}: expected an array, found rows of unlike lengths", node=where) from error
     if array.dtype != spec.dtype:
         cast = array.astype(spec.dtype) if array.dtype.kind in "biuf" else array
         if array.dtype.kind not in "biuf" or (spec.dtype.kind in "iub" and not np.array_equal(cast, array)):
@@ -206,7 +228,7 @@ def _read_jsonl(path: Path, encode: Callable[[str], list[int]] | None) -> Iterat
             if encode is None:
                 raise FastEPError("a text needs a tokenizer", node=where, remedy="give --tokenizer")
             value = encode(value)
-        if not isinstance(value, list) or not all(isinstance(item, int) and item >= 0 for item in value):
+        if not isinstance(value, list) or not all(isinstance(item, int) and 0 <= item <= _LARGEST for item in value):
             raise FastEPError('expected a list of token ids, {"input_ids": [...]} or {"text": "..."}', node=where)
         yield where, value
 
@@ -227,7 +249,7 @@ def _from_sequences(
     max_length: int,
     batch_size: int,
     max_samples: int,
-) -> Iterator[Batch]:
+) -> Iterator[tuple[Batch, int]]:
     unknown = [spec for spec in inputs if spec.name not in _DERIVED or len(spec.shape) != 2]
     if unknown:
         raise FastEPError(
@@ -246,8 +268,9 @@ def _from_sequences(
     for length, group in sorted(by_length.items()):
         for start in range(0, len(group), fixed_batch or batch_size):
             rows = group[start : start + (fixed_batch or batch_size)]
-            rows += [rows[-1]] * ((fixed_batch or len(rows)) - len(rows))
-            yield _batch_of(rows, length, inputs)
+            samples = len(rows)
+            rows += [rows[-1]] * ((fixed_batch or samples) - samples)
+            yield _batch_of(rows, length, inputs), samples
 
 
 def _batch_of(rows: list[list[int]], length: int, inputs: Sequence[ModelInput]) -> Batch:

@@ -14,6 +14,7 @@ from pyfastep.errors import FastEPError
 EP_NAME = "FastEPExecutionProvider"
 REGISTRATION_NAME = "fastep"
 MINIMUM_ONNXRUNTIME = (1, 23)
+ASK_DOCTOR = "`fastep doctor` tells what is installed here"
 
 # The distributions that bring the Python package `onnxruntime`.
 RUNTIME_DISTRIBUTIONS = (
@@ -139,10 +140,10 @@ def register() -> None:
         except Exception as error:
             raise FastEPError(
                 f"ONNX Runtime {onnxruntime.__version__} cannot load {library}: {error}",
-                remedy="`fastep doctor` tells what is installed here",
+                remedy=ASK_DOCTOR,
             ) from error
         if not get_devices():
             raise FastEPError(
                 f"ONNX Runtime {onnxruntime.__version__} loaded {library} but lists no device for it",
-                remedy="`fastep doctor` tells what is installed here",
+                remedy=ASK_DOCTOR,
             )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from pyfastep._model_scan import is_model
+from pyfastep._ep import EP_NAME
+from pyfastep._model_scan import context_nodes, external_files, is_model
 from pyfastep.errors import ModelFileError
 
 
@@ -25,21 +27,35 @@ def check_model(model: str | os.PathLike[str]) -> Path:
     return path
 
 
-def check_output(output: str | os.PathLike[str], source: Path) -> Path:
-    """The path of a model file that is going to be written.
+def files_of(model: Path) -> set[Path]:
+    """A model file and the files beside it that it reads: external data, compiled plans."""
+    plans = {node.location for node in context_nodes(model, EP_NAME) if not node.embedded}
+    return {model, *(model.parent / name for name in plans | external_files(model))}
+
+
+def file_bytes(model: Path) -> int:
+    """Size of all of them."""
+    return sum(file.stat().st_size for file in files_of(model) if file.is_file())
+
+
+def check_output(output: str | os.PathLike[str], source: Path, *, beside: Iterable[str] = ()) -> Path:
+    """The path of a file that is going to be written.
 
     Args:
         output: May be there already.
         source: The model file that it is made from.
+        beside: Names of further files that are written into the same folder.
 
     Raises:
-        ModelFileError: Its folder is not there, it is a folder itself, or it is the source.
+        ModelFileError: Its folder is not there, it is a folder itself, or the source reads what would be overwritten.
     """
     path = Path(output)
     if not path.parent.is_dir():
         raise ModelFileError("the output's folder does not exist", node=str(path.parent), remedy="create it")
     if path.is_dir():
         raise ModelFileError("the output is a folder, expected a file name", node=str(path))
-    if path.exists() and path.samefile(source):
-        raise ModelFileError("the output would overwrite its source", node=str(path), remedy="name another file")
+    read = [file for file in files_of(source) if file.exists()]
+    for target in (path, *map(path.with_name, beside)):
+        if target.exists() and any(target.samefile(file) for file in read):
+            raise ModelFileError("the output would overwrite its source", node=str(target), remedy="name another file")
     return path

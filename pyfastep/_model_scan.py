@@ -66,7 +66,7 @@ def context_nodes(model: str | os.PathLike[str] | bytes, source: str) -> list[Co
 
 
 def table_rows(model: str | os.PathLike[str] | bytes, ids: str) -> int | None:
-    """Rows of the table that a Gather indexes with the input `ids`; `None` where there is no such table.
+    """Rows of the table that a Gather, or a fused embedding, indexes with the input `ids`; `None` where there is none.
 
     The table may be quantized: Gather from DequantizeLinear from the initializer.
     """
@@ -164,7 +164,7 @@ def _attribute(data: memoryview, attribute: _Field) -> tuple[str, _Field]:
 def _find_table_rows(data: memoryview, ids: str) -> int | None:
     for graph in _fields(data, 0, len(data), _MODEL_GRAPH):
         nodes = list(_nodes(data, graph))
-        tables = [node.inputs[0] for node in nodes if node.op_type == "Gather" and node.inputs[1:] == [ids]]
+        tables = [table for node in nodes if (table := _table_of(node, ids)) is not None]
         sources = {node.outputs[0]: node.inputs[0] for node in nodes if node.op_type == "DequantizeLinear"}
         names = {sources.get(table, table) for table in tables}
         for tensor in _fields(data, graph.start, graph.end, _GRAPH_INITIALIZER):
@@ -173,6 +173,17 @@ def _find_table_rows(data: memoryview, ids: str) -> int | None:
             rows = next((part.value for part in parts if part.number == _TENSOR_DIMS), 0)
             if name in names and rows > 0:
                 return rows
+    return None
+
+
+def _table_of(node: _Node, ids: str) -> str | None:
+    """The table that a node indexes with `ids`."""
+    if node.op_type == "Gather" and node.inputs[1:] == [ids]:
+        return node.inputs[0]
+    if node.domain == DOMAIN and node.op_type.startswith("EmbedLayerNorm") and node.inputs[:1] == [ids]:
+        # docs/op-contract-encoder.md: ids, then positions unless they are counted, token types if any, tables
+        place = 1 + ("_counted" not in node.op_type) + ("_type" in node.op_type)
+        return node.inputs[place] if place < len(node.inputs) else None
     return None
 
 

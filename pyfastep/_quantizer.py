@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -68,6 +69,7 @@ class CalibrationReader:
 
     def __init__(self, batches: list[Batch], progress: Callable[[int, int], None] | None) -> None:
         self._batches, self._progress = batches, progress
+        self._stdout = sys.stdout  # `_quiet` hides it from the quantizer, not from who asked for progress
         self._next, self._end = 0, len(batches)
 
     def __len__(self) -> int:
@@ -80,7 +82,8 @@ class CalibrationReader:
     def get_next(self) -> Batch | None:
         """The next batch, `None` at the end of the range."""
         if self._progress:
-            self._progress(self._next, len(self._batches))
+            with contextlib.redirect_stdout(self._stdout):
+                self._progress(self._next, len(self._batches))
         if self._next >= self._end:
             return None
         self._next += 1

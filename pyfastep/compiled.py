@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pyfastep import _ep
-from pyfastep._model_paths import check_model, check_output
+from pyfastep._model_paths import check_model, check_output, files_of
 from pyfastep._model_scan import ContextNode, context_nodes, fastep_nodes
-from pyfastep.errors import FastEPError
+from pyfastep.errors import FastEPError, ModelFileError
 
 _PLANS_SUFFIX = "_fastep.bin"
 # ep/ops/plan_blob.h: magic, format, bytes of the header, of the plan, its fields and its arrays, checksum, then texts.
@@ -65,12 +65,15 @@ def compile_model(
         What was compiled.
 
     Raises:
-        ModelFileError: The model is not there or is none, or the output cannot be written or is the same file.
+        ModelFileError: The model is not there or is none, or the output cannot be written, or it would overwrite what
+            the model or another compiled one reads.
         FastEPError: Nothing to compile, a bad tier, or with `strict` a node that FastEP does not run.
         Exception: What ONNX Runtime raises for a model that it cannot load.
     """
     source = check_model(model)
-    target = check_output(output, source)
+    target = check_output(output, source, beside=() if embed else [_plans_beside(Path(output)).name])
+    if not embed:
+        _check_neighbours(target)
     if not fastep_nodes(source):
         raise FastEPError(
             "the model has no fastep nodes to compile", node=str(source), remedy="fastep convert it first"
@@ -82,11 +85,28 @@ def compile_model(
         _run_compiler(source, draft, embed, options)
         if not draft.is_file():
             raise FastEPError("ONNX Runtime compiled nothing", node=str(source))
-        plans = _plans_beside(draft)
+        plans, before = _plans_beside(draft), _plans_beside(target)
+        replaces = before in files_of(target)
         if plans.is_file():
-            plans.replace(_plans_beside(target))
+            plans.replace(before)
         draft.replace(target)
+        if embed and replaces:
+            before.unlink(missing_ok=True)  # nothing reads them any more
     return read_plans(target)
+
+
+def _check_neighbours(target: Path) -> None:
+    """Raises ModelFileError if the plans would overwrite those of another model: they are named by the stem alone."""
+    plans = _plans_beside(target)
+    if not plans.is_file():
+        return
+    for other in target.parent.iterdir():
+        if other.name != target.name and other.stem == target.stem and other != plans and plans in files_of(other):
+            raise ModelFileError(
+                f"its plans would overwrite {plans.name}, which {other.name} reads",
+                node=str(target),
+                remedy="give the output another name before its last dot",
+            )
 
 
 def _plans_beside(model: Path) -> Path:

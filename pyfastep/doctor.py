@@ -176,7 +176,7 @@ def _look_at_environment(diagnosis: Diagnosis) -> None:
 
 
 def _fatal(error: FastEPError) -> Problem:
-    return Problem(error.problem, error.remedy or "see above")
+    return Problem(error.problem, "see above" if error.remedy in (None, "", _ep.ASK_DOCTOR) else error.remedy)
 
 
 def _look_at_runtime(diagnosis: Diagnosis) -> None:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from pyfastep import _quantizer
-from pyfastep._calibration import Batch, count_samples, load_batches
-from pyfastep._model_paths import check_output
+from pyfastep._calibration import Batch, CalibrationData, count_samples, load_batches
+from pyfastep._model_paths import check_output, file_bytes
 from pyfastep._quantizer import METHODS, QuantizedWeight
 from pyfastep._stock import stock_session
 from pyfastep.errors import FastEPError
@@ -121,8 +121,8 @@ def quantize(
         raise FastEPError("max_length, batch_size and max_samples must be at least 1")
     source = Path(model)
     loaded = _quantizer.load_float_model(source)
-    target = check_output(output, source)
-    batches = load_batches(
+    target = check_output(output, source, beside=[f"{Path(output).name}.data"])
+    calibration = load_batches(
         data,
         _quantizer.inputs_of(loaded),
         tokenizer=tokenizer,
@@ -130,14 +130,14 @@ def quantize(
         batch_size=batch_size,
         max_samples=max_samples,
     )
-    return _quantize_checked(loaded, source, target, batches, settings, progress)
+    return _quantize_checked(loaded, source, target, calibration, settings, progress)
 
 
 def _quantize_checked(
     loaded: Any,
     source: Path,
     target: Path,
-    batches: list[Batch],
+    calibration: CalibrationData,
     settings: _quantizer.Settings,
     progress: Callable[[int, int], None] | None,
 ) -> QuantizeReport:
@@ -145,17 +145,17 @@ def _quantize_checked(
     with tempfile.TemporaryDirectory(prefix=".fastep-quantize-", dir=target.parent) as folder:
         prepared_file, written = Path(folder) / f"prepared-{target.name}", Path(folder) / target.name
         prepared = _quantizer.prepare(loaded, prepared_file)
-        reader = _quantizer.CalibrationReader(batches, progress)
+        reader = _quantizer.CalibrationReader(calibration.batches, progress)
         _quantizer.run_quantizer(prepared, prepared_file, written, reader, settings)
         weights = _quantizer.finish(written, loaded, prepared)
-        cosine = _mean_cosine(source, written, batches[:_COMPARED_BATCHES])
-        output_bytes = _size(written)
+        cosine = _mean_cosine(prepared_file, written, calibration.batches[:_COMPARED_BATCHES])
+        output_bytes = file_bytes(written)
         _publish(written, target)
     return QuantizeReport(
         output=target,
         method=settings.method,
-        samples=sum(map(count_samples, batches)),
-        source_bytes=_size(source),
+        samples=calibration.samples,
+        source_bytes=file_bytes(source),
         output_bytes=output_bytes,
         weights=tuple(weights),
         unquantized=_left_float(prepared, weights),
@@ -169,13 +169,14 @@ def _left_float(prepared: Any, weights: Sequence[QuantizedWeight]) -> tuple[str,
     return tuple(n.name for n in prepared.graph.node if n.op_type in _quantizer.PRODUCTS and n.input[1] in left)
 
 
-def _mean_cosine(source: Path, quantized: Path, batches: list[Batch]) -> float:
-    """Mean cosine similarity of the first output, sample by sample, on stock ONNX Runtime."""
-    sessions = [stock_session(file) for file in (source, quantized)]
+def _mean_cosine(prepared: Path, quantized: Path, batches: list[Batch]) -> float:
+    """Mean cosine similarity of the first output, sample by sample where it has samples, on stock ONNX Runtime."""
+    sessions = [stock_session(file) for file in (prepared, quantized)]
     cosines: list[float] = []
     for batch in batches:
-        rows = count_samples(batch)
-        a, b = (np.asarray(session.run(None, batch)[0], np.float64).reshape(rows, -1) for session in sessions)
+        a, b = (np.asarray(session.run(None, batch)[0], np.float64) for session in sessions)
+        rows = count_samples(batch) if a.ndim and len(a) == count_samples(batch) else 1
+        a, b = a.reshape(rows, -1), b.reshape(rows, -1)
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         cosines += list((a * b).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny))
     return float(np.mean(cosines))
@@ -187,9 +188,3 @@ def _publish(written: Path, target: Path) -> None:
     if data.exists():
         os.replace(data, target.with_name(data.name))
     os.replace(written, target)
-
-
-def _size(path: Path) -> int:
-    """Bytes of a model file and of external data beside it."""
-    files = {path, *path.parent.glob(path.name + "[._]data")}
-    return sum(file.stat().st_size for file in files if file.is_file())

@@ -15,9 +15,10 @@ from pyfastep._stock import EXACT_PRODUCTS, survives_exact_products
 from pyfastep.errors import FastEPError
 
 _CPU = "CPUExecutionProvider"
+MOST_THREADS = 1024
 # An optimization of ONNX Runtime that is on by default and makes many encoders slower.
 SKIP_FUSION = "SkipLayerNormFusion"
-_SPEC = re.compile(r"(?:(?P<kind>[a-z-]+):)?(?P<name>[^=:]+)=(?P<path>.+)")
+_ROW = re.compile(r"(?:(?P<engine>[a-z-]+):)?(?:(?P<name>[^=:]+)=)?(?P<path>.+)")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,13 @@ class Engine:
 
 
 def session_options(threads: int) -> Any:
-    """Options of a session that is measured: exactly `threads` threads, which rest between its calls, and no log."""
+    """Options of a session that is measured: exactly `threads` threads, which rest between its calls, and no log.
+
+    Raises:
+        FastEPError: More threads than any machine has, or there is no suitable ONNX Runtime.
+    """
+    if threads > MOST_THREADS:
+        raise FastEPError(f"threads must be at most {MOST_THREADS}, found {threads}")
     options = _ep.import_onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -93,18 +100,15 @@ def parse_engines(
 ) -> list[Engine]:
     """The engines of `model`, one of each kind, and the further `models`.
 
-    A further model is `name=path` or `path`, run on stock ONNX Runtime, or `engine:name=path`.
+    A further model is `path` or `name=path`, run on stock ONNX Runtime, or either behind `engine:`.
 
     Raises:
         FastEPError: An unknown engine, or a name that is used twice.
     """
     found = [Engine(kind, kind, Path(model)) for kind in kinds]
     for spec in models:
-        match = _SPEC.fullmatch(os.fspath(spec))
-        if match is None:
-            found.append(Engine(Path(spec).stem, "ort", Path(spec)))
-        else:
-            found.append(Engine(match["name"], match["kind"] or "ort", Path(match["path"])))
+        kind, name, path = split_row(spec)
+        found.append(Engine(name or path.stem, kind or "ort", path))
     for engine in found:
         if engine.kind not in ENGINES:
             raise FastEPError(f"unknown engine {engine.kind!r}", remedy=f"known are {', '.join(ENGINES)}")
@@ -115,3 +119,10 @@ def parse_engines(
     if not found:
         raise FastEPError("no engine is left to measure", remedy=f"name one of {', '.join(ENGINES)}")
     return found
+
+
+def split_row(row: str | os.PathLike[str]) -> tuple[str | None, str | None, Path]:
+    """Engine, name and path of `path`, `name=path`, `engine:path` or `engine:name=path`; what is a file is a path."""
+    text = os.fspath(row)
+    match = None if Path(text).is_file() else _ROW.fullmatch(text)
+    return (None, None, Path(text)) if match is None else (match["engine"], match["name"], Path(match["path"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,28 @@ _UNKNOWN_VOCABULARY = 1000  # small enough for any tokenizer
 _LENGTH_WORDS = ("seq", "len", "token", "time")
 
 
-def vocabulary_size(path: Path) -> int:
-    """How many token ids are safe: rows of the table that `input_ids` picks from, else config.json beside the model."""
+def vocabulary_size(*models: Path) -> int:
+    """How many token ids are safe for all models: the least of those that are known, else 1000.
+
+    Known are the rows of the table that `input_ids` picks from, or `vocab_size` of config.json beside the model.
+    """
+    return min(filter(None, map(_known_vocabulary, models)), default=_UNKNOWN_VOCABULARY)
+
+
+def _known_vocabulary(path: Path) -> int | None:
     rows = table_rows(path, "input_ids")
     if rows is not None:
         return rows
     try:
         return int(json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["vocab_size"])
     except (OSError, ValueError, KeyError, TypeError):
-        return _UNKNOWN_VOCABULARY
+        return None
+
+
+def fixed_batch(session: Any) -> int | None:
+    """The batch that a model always takes, where all its inputs have a fixed one."""
+    sizes = list(_batches(session).values())
+    return sizes[0] if sizes and all(isinstance(size, int) for size in sizes) else None
 
 
 def make_inputs(session: Any, batch: int, length: int, *, vocabulary: int, seed: int = 0) -> Inputs:
@@ -45,31 +59,52 @@ def make_inputs(session: Any, batch: int, length: int, *, vocabulary: int, seed:
 
     Args:
         session: A session of ONNX Runtime.
-        batch: Replaces the first axis where it is not fixed.
+        batch: Replaces the axis of the batch, the one that is named so or the first, where it is not fixed.
         length: Replaces every other axis that is not fixed.
         vocabulary: Token ids are below this.
         seed: Of the random values; each input depends on it and on its own name alone.
 
     Raises:
-        FastEPError: An input has a type unknown here, or a fixed axis that contradicts `batch` or `length`.
+        FastEPError: An input has a type unknown here, none takes the batch, token ids or a mask not the length, or
+            there is no memory for so many.
     """
+    sizes = _batches(session)
+    if sizes and all(isinstance(size, int) and size != batch for size in sizes.values()):
+        name, size = next(iter(sizes.items()))
+        raise FastEPError(f"the batch is fixed to {size}, asked for {batch}", node=name, remedy=f"ask for {size}")
     inputs: Inputs = {}
     for info in session.get_inputs():
         if info.type not in _TYPES:
             raise FastEPError(f"no values can be made for type {info.type}", node=info.name)
-        shape = [_axis(info.name, axis, dim, batch, length) for axis, dim in enumerate(info.shape)]
-        inputs[info.name] = _values(info.name, shape, np.dtype(_TYPES[info.type]), vocabulary, seed)
+        first = _batch_axis(info.shape)
+        shape = [_size(info.name, axis, dim, batch if axis == first else length) for axis, dim in enumerate(info.shape)]
+        try:
+            inputs[info.name] = _values(info.name, shape, np.dtype(_TYPES[info.type]), vocabulary, seed)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise FastEPError(f"no array of shape {shape}: {error}", node=info.name) from error
     return inputs
 
 
-def _axis(name: str, axis: int, dim: Any, batch: int, length: int) -> int:
-    is_length = any(word in str(dim).lower() for word in _LENGTH_WORDS) if isinstance(dim, str) else axis == 1
-    wanted = batch if axis == 0 and not is_length else length
+def _batches(session: Any) -> dict[str, Any]:
+    """The axis of the batch of each input that has one: its size, or its name."""
+    axes = {info.name: (info.shape, _batch_axis(info.shape)) for info in session.get_inputs()}
+    return {name: shape[axis] for name, (shape, axis) in axes.items() if axis is not None}
+
+
+def _batch_axis(shape: Sequence[Any]) -> int | None:
+    named = [axis for axis, dim in enumerate(shape) if "batch" in str(dim).lower() and not _is_length(dim)]
+    return named[0] if named else 0 if shape and not _is_length(shape[0]) else None
+
+
+def _is_length(dim: Any) -> bool:
+    return isinstance(dim, str) and any(word in dim.lower() for word in _LENGTH_WORDS)
+
+
+def _size(name: str, axis: int, dim: Any, wanted: int) -> int:
     if not isinstance(dim, int):
         return wanted
     if _is_token_input(name) and dim != wanted:
-        what = "batch" if axis == 0 else "length"
-        raise FastEPError(f"axis {axis} is fixed to {dim}, asked for {what} {wanted}", node=name)
+        raise FastEPError(f"axis {axis} is fixed to {dim}, asked for {wanted}", node=name)
     return dim
 
 

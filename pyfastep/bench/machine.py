@@ -26,6 +26,6 @@ def describe_machine(note: str = "threads stop spinning after each call") -> str
 def _tier() -> str:
     try:
         _ep.register()
-    except FastEPError:
-        return " (library not there)"
+    except FastEPError as error:
+        return f" ({error.problem})"
     return f" ({dict(_ep.get_devices()[0].ep_metadata).get('tier', 'unknown')})"

@@ -12,10 +12,8 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from pyfastep._model_paths import check_model
-from pyfastep._model_scan import context_nodes, external_files
+from pyfastep._model_paths import check_model, file_bytes
 from pyfastep._text import last_line
 from pyfastep.errors import FastEPError
 
@@ -26,7 +24,7 @@ import ctypes, gc, json, sys, time
 sys.path = json.loads(sys.argv[1])
 engine, model, threads = sys.argv[2], sys.argv[3], int(sys.argv[4])
 import numpy, onnxruntime, pyfastep.session
-from pyfastep.bench.inputs import make_inputs
+from pyfastep.bench.inputs import fixed_batch, make_inputs
 
 def status():
     lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -57,7 +55,7 @@ else:
 seconds = time.perf_counter() - start
 peak = status()[1] - before
 added = settle() - before
-session.run(None, make_inputs(session, 1, int(sys.argv[5]), vocabulary=2))
+session.run(None, make_inputs(session, fixed_batch(session) or 1, int(sys.argv[5]), vocabulary=2))
 after_run = settle() - before
 print(json.dumps([seconds, added, peak, after_run]))
 """
@@ -128,10 +126,5 @@ def measure_memory(
     if done.returncode != 0:
         raise FastEPError(f"its memory cannot be measured: {last_line(done)}", node=str(path))
     seconds, added, peak, after_run = json.loads(done.stdout.splitlines()[-1])
-    return MemoryUse(name or f"{engine} {path.name}", engine, _files_mb(path), seconds, added, peak, after_run)
-
-
-def _files_mb(model: Path) -> float:
-    plans = {node.location for node in context_nodes(model, "FastEPExecutionProvider") if not node.embedded}
-    files = {model, *(model.parent / location for location in (*plans, *external_files(model)))}
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+    name = name or f"{engine} {path.name}"
+    return MemoryUse(name, engine, file_bytes(path) / 1e6, seconds, added, peak, after_run)

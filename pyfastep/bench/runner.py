@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyfastep import _ep
-from pyfastep.bench.engines import Engine, parse_engines
+from pyfastep.bench.engines import MOST_THREADS, Engine, parse_engines
 from pyfastep.bench.inputs import Inputs, make_inputs, vocabulary_size
 from pyfastep.bench.machine import describe_machine
 from pyfastep.bench.result import BenchReport, Measurement
@@ -72,11 +72,9 @@ def benchmark(
     """
     rows = parse_engines(model, engines, models)
     reference = _find_baseline(rows, baseline)
-    for name, values in (("batches", batches), ("lengths", lengths), ("threads", threads), ("streams", streams)):
-        if not values or min(values) < 1:
-            raise FastEPError(f"{name} must be numbers of at least 1, found {list(values)}")
-    if repeats < 1 or warmup < 0:
-        raise FastEPError(f"expected repeats >= 1 and warmup >= 0, found {repeats} and {warmup}")
+    _check(batches=batches, lengths=lengths, threads=threads, streams=streams)
+    if repeats < 1 or warmup < 0 or seed < 0:
+        raise FastEPError(f"expected repeats >= 1, warmup >= 0 and seed >= 0, found {repeats}, {warmup} and {seed}")
     _ep.import_onnxruntime()
     plan = _Plan(rows, reference, repeats, warmup, seconds, seed, least_cosine)
     measured: list[Measurement] = []
@@ -92,6 +90,14 @@ def benchmark(
     if progress:
         progress(total, total, "done")
     return BenchReport(describe_machine(), reference, tuple(measured))
+
+
+def _check(**lists: Sequence[int]) -> None:
+    for name, values in lists.items():
+        if not values or min(values) < 1:
+            raise FastEPError(f"{name} must be numbers of at least 1, found {list(values)}")
+    if max(lists["streams"]) > MOST_THREADS:
+        raise FastEPError(f"streams must be at most {MOST_THREADS}, found {max(lists['streams'])}")
 
 
 def _find_baseline(rows: list[Engine], wanted: str | None) -> str:
@@ -152,7 +158,11 @@ class _Cell:
             start.wait()
             return [self.call() for _ in range(_CALLS_PER_TURN)]
 
-        times = list(pool.map(stream, range(streams)))
+        try:
+            times = list(pool.map(stream, range(streams)))
+        except RuntimeError as error:
+            start.abort()  # those that wait for a thread that could not be started
+            raise FastEPError(f"{streams} streams cannot be measured: {error}") from error
         self.times_ms += itertools.chain.from_iterable(times)
         if self.problem is None:
             # Each over its own time: nobody's wait for the last one counts.
@@ -173,7 +183,7 @@ class _Plan:
 
     def __post_init__(self) -> None:
         # One vocabulary for all, so that all get the same ids.
-        self.vocabulary = min(vocabulary_size(engine.path) for engine in self.rows)
+        self.vocabulary = vocabulary_size(*(engine.path for engine in self.rows))
 
     def measure(self, runs: list[_Run], streams: int, batch: int, length: int) -> list[Measurement]:
         cells = [_Cell(run, run.problem) for run in runs]

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from pyfastep.cli.console import result_console
 from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _words(given: Sequence[str] | None, default: str) -> list[str]:
 
 def _numbers(option: str, given: Sequence[str] | None, default: str) -> list[int]:
     words = _words(given, default)
-    wrong = next((word for word in words if not word.isdigit()), None)
+    wrong = next((word for word in words if not (word.isascii() and word.isdigit())), None)
     if wrong is not None:
         raise FastEPError(f"{option}: expected whole numbers, found {wrong!r}", remedy=f"for example {option} 1,8")
     return [int(word) for word in words]
@@ -135,8 +136,7 @@ def _numbers(option: str, given: Sequence[str] | None, default: str) -> list[int
 
 def _print(report: BenchReport, form: Form) -> None:
     if form is Form.TABLE:
-        width = max(Console().width, _LEAST_WIDTH)
-        _print_table(report, Console(highlight=False, soft_wrap=True, width=width))
+        _print_table(report, result_console(_LEAST_WIDTH))
     else:
         texts = {Form.JSON: report.to_json, Form.CSV: report.to_csv, Form.MARKDOWN: report.to_markdown}
         typer.echo(texts[form]().rstrip("\n"))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from pyfastep.cli.console import result_console
 
 _MEGABYTE = 1e6
 
@@ -39,6 +40,4 @@ def compile(
     total = sum(plan.bytes for plan in plans) / _MEGABYTE
     files = ", ".join(sorted({str(plan.file) for plan in plans} | {str(output)}))
     tiers = ", ".join(sorted({plan.tier for plan in plans})) or "no tier"
-    Console(highlight=False, soft_wrap=True).print(
-        f"{len(plans)} subgraphs compiled for {tiers}, {total:.1f} MB: {files}", markup=False
-    )
+    result_console().print(f"{len(plans)} subgraphs compiled for {tiers}, {total:.1f} MB: {files}")

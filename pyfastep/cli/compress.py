@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from pyfastep.cli.console import result_console
 from pyfastep.cli.run_options import Output, Resume, Reuse, Set
 from pyfastep.cli.step_bar import step_bar
 
@@ -46,16 +46,16 @@ def compress(
 
 
 def _print(report: CompressReport) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = result_console()
     _print_figures(report.figures)
     for measured in report.bench.get("measurements", []):
         if measured["median_ms"] is not None:
             shape = f"{measured['batch']} x {measured['length']}"
-            console.print(f"{measured['engine']}, {shape}: {measured['median_ms']:.2f} ms", markup=False)
+            console.print(f"{measured['engine']}, {shape}: {measured['median_ms']:.2f} ms")
     if report.sparsity:
         console.print(f"zeros: {report.sparsity['report']['sparsity']:.2%}, pattern {report.sparsity['pattern']}")
-    console.print(f"model: {report.model}", markup=False)
-    console.print(f"report: {report.output / 'report.md'}", markup=False)
+    console.print(f"model: {report.model}")
+    console.print(f"report: {report.output / 'report.md'}")
 
 
 def _print_figures(figures: dict[str, dict[str, float]]) -> None:
@@ -70,4 +70,4 @@ def _print_figures(figures: dict[str, dict[str, float]]) -> None:
     for name in dict.fromkeys(name for row in figures.values() for name in row):
         values = (row.get(name) for row in figures.values())
         table.add_row(name.replace("_", " "), *("-" if value is None else f"{value:.4g}" for value in values))
-    Console(highlight=False, width=max(Console().width, _LEAST_WIDTH)).print(table)
+    result_console(_LEAST_WIDTH, soft_wrap=False).print(table)

@@ -10,11 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pyfastep.cli.console import result_console
+
 if TYPE_CHECKING:
     from pyfastep.passes.report import ConversionReport, LayerReport
 
 _MEGABYTE = 1e6
 _NAME_WIDTH = 36
+_LEAST_WIDTH = 132  # a narrower terminal wraps lines rather than losing figures
 _RIGHT = ("N x K", "weights", "blocks", "kB")
 
 _Model = Annotated[Path, typer.Argument(help="Quantized ONNX model.")]
@@ -65,7 +68,7 @@ def convert(
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
-        print_report(report, Console(highlight=False))
+        print_report(report, result_console(_LEAST_WIDTH))
 
 
 def print_report(report: ConversionReport, console: Console) -> None:
@@ -73,20 +76,21 @@ def print_report(report: ConversionReport, console: Console) -> None:
     from pyfastep.passes.report import EXACT
 
     table = Table(title=f"{len(report.layers)} linears converted, {len(report.skipped)} left alone")
-    for column in ("layer", "N x K", "zeros", "weights", "blocks", "kernel", "fused", "kB"):
+    for column in ("layer", "N x K", "zeros", "weights", "blocks", "kernel*", "fused", "kB"):
         table.add_column(column, justify="right" if column in _RIGHT else "left", no_wrap=True)
     for layer in report.layers:
         table.add_row(*_row(layer))
     console.print(table)
+    console.print("* estimated from the zeros; `fastep doctor` tells what this machine runs")
     for note in sorted({layer.note for layer in report.layers if layer.note}):
         names = [layer.name for layer in report.layers if layer.note == note]
-        console.print(f"{len(names)} layers, {names[0]} first: {note}", markup=False)
+        console.print(f"{len(names)} layers, {names[0]} first: {note}")
     for skip in report.skipped:
-        console.print(f"left alone: {skip.node}: {skip.reason}", markup=False)
+        console.print(f"left alone: {skip.node}: {skip.reason}")
     for line in report.encoder.lines() if report.encoder is not None else []:
-        console.print(line, markup=False)
+        console.print(line)
     if report.exact:
-        console.print(EXACT, markup=False)
+        console.print(EXACT)
     if report.file_bytes_after:
         before, after = report.file_bytes_before / _MEGABYTE, report.file_bytes_after / _MEGABYTE
         console.print(f"file: {before:.1f} MB -> {after:.1f} MB")

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pyfastep.cli.console import result_console
+
 if TYPE_CHECKING:
     from pyfastep.doctor import Diagnosis, ModelDiagnosis
 
@@ -29,7 +31,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(diagnosis), indent=2, default=str))
     else:
-        _print(diagnosis, Console(soft_wrap=True, highlight=False))
+        _print(diagnosis, result_console())
     if not diagnosis.works:
         raise typer.Exit(1)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from pyfastep.cli.console import result_console
 
 _LEAST_WIDTH = 120  # a narrower terminal wraps lines rather than losing figures
 
@@ -22,13 +22,13 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def memory(models: _Models, threads: _Threads = 1, length: _Length = 128, as_json: _Json = False) -> None:
     """Seconds to open each model, resident memory that its session adds, and the peak meanwhile, in MB."""
+    from pyfastep.bench.engines import split_row
     from pyfastep.bench.memory import COLUMNS, measure_memory
 
     rows = []
     for model in models:
-        engine, rest = ("ort", model[4:]) if model.startswith("ort:") else ("fastep", model)
-        name, _, path = rest.rpartition("=")
-        rows.append(measure_memory(Path(path), engine=engine, name=name or None, threads=threads, length=length))
+        engine, name, path = split_row(model)
+        rows.append(measure_memory(path, engine=engine or "fastep", name=name, threads=threads, length=length))
     if as_json:
         typer.echo(json.dumps([row.to_dict() for row in rows], indent=2))
         return
@@ -37,4 +37,4 @@ def memory(models: _Models, threads: _Threads = 1, length: _Length = 128, as_jso
         table.add_column(column, justify="left" if column == "engine" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row.cells())
-    Console(highlight=False, width=max(Console().width, _LEAST_WIDTH)).print(table)
+    result_console(_LEAST_WIDTH, soft_wrap=False).print(table)

@@ -14,8 +14,9 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from pyfastep._model_paths import check_model, check_output
+from pyfastep.cli.console import result_console
 from pyfastep.cli.convert import short_name
-from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
     from pyfastep.profile import GroupProfile, ProfileReport, StepProfile
@@ -53,11 +54,12 @@ def profile(
     from pyfastep.profile.chart import check_chart
 
     # Before minutes of measuring, not after.
+    check_model(model)
+    for path in (json, chart):
+        if path is not None:
+            check_output(path, model)
     if chart is not None:
         check_chart(chart)
-    for path in (json, chart):
-        if path is not None and not path.parent.is_dir():
-            raise FastEPError("no such folder", node=str(path.parent), remedy="create it, or write elsewhere")
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("opening sessions", total=None)
@@ -66,8 +68,7 @@ def profile(
             progress.update(task, completed=done, total=total, description="running")
 
         report = run(model, batch=batch, length=length, threads=threads, runs=runs, max_tier=max_tier, progress=show)
-    console = Console(highlight=False, soft_wrap=True, width=max(Console().width, LEAST_WIDTH))
-    print_report(report, console, top=top, what_if=what_if)
+    print_report(report, result_console(LEAST_WIDTH), top=top, what_if=what_if)
     if json is not None:
         json.write_text(report.to_json() + "\n", encoding="utf-8")
     if chart is not None:

@@ -17,7 +17,7 @@ _LINES = 10  # of a step, in a log
 def step_bar() -> Iterator[Callable[[str, float, str], None]]:
     """Gives a function that is told the step, the share of it that is done, 0 to 1, and what is being done."""
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (SpinnerColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("start", total=1.0)
         told = ("", 0)

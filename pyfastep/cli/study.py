@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from pyfastep.cli.console import result_console
 from pyfastep.cli.run_options import Output, Resume, Reuse, Set
 from pyfastep.cli.step_bar import step_bar
 
@@ -67,7 +67,7 @@ def study(
 def _print(report: StudyReport) -> None:
     from rich.table import Table
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = result_console()
     table = Table("cell", "seeds", report.chief_figure.replace("_", " ") or "quality", "loss", "times dense")
     for cell in report.cells:
         speed = next(iter(cell.speedup.values()), None)
@@ -75,7 +75,7 @@ def _print(report: StudyReport) -> None:
         table.add_row(cell.name, str(len(cell.seeds)), *values)
     console.print(table)
     for run, reason in report.failures.items():
-        console.print(f"failed: {run}: {reason}", markup=False)
+        console.print(f"failed: {run}: {reason}")
     if report.missing:
-        console.print(f"partial: {len(report.missing)} runs are missing", markup=False)
-    console.print(f"report: {report.output / 'study.md'}", markup=False)
+        console.print(f"partial: {len(report.missing)} runs are missing")
+    console.print(f"report: {report.output / 'study.md'}")

@@ -15,7 +15,7 @@ from pyfastep import _stock
 from pyfastep.bench import Measurement, benchmark
 from pyfastep.demo.build import Baseline, BuiltModel
 from pyfastep.demo.similarity import Feeds, Floats
-from pyfastep.demo.stock import best_settings
+from pyfastep.demo.stock import StockForms
 from pyfastep.errors import FastEPError
 
 __all__ = ["Agreement", "SpeedRow", "Time", "agreement", "measure_speed", "stock_session"]
@@ -85,7 +85,7 @@ def measure_speed(
 
     Stock ONNX Runtime computes with zeros as with any number, so its float and dynamic models are measured once for
     all patterns; its static INT8 is measured for each model, as that is the model that FastEP runs. Each of its forms
-    is measured in its faster setting.
+    is measured in the setting that is faster for the length.
 
     Raises:
         FastEPError: An engine failed.
@@ -93,23 +93,27 @@ def measure_speed(
     forms = {"fp32": baseline.fp32, "dynamic": baseline.dynamic}
     forms |= {"static": baseline.static, "static-float": baseline.static_float}
     forms |= {f"static of {entry.model.name}": entry.quantized for entry in built}
-    progress("measure ONNX Runtime's settings")
-    titles, rows = {}, [f"fastep:{entry.model.name}={entry.fastep}" for entry in built]
-    for form in best_settings(forms, threads):
-        titles[form.name] = form.title
-        rows.append(f"{form.engine.kind}:{form.name}={form.engine.path}")
-    report = benchmark(
-        built[0].fastep,
-        engines=(),
-        models=rows,
-        lengths=lengths,
-        threads=(threads,),
-        baseline="fp32",
-        repeats=_ROUNDS,
-        seconds=_SECONDS_PER_LENGTH,
-        progress=lambda done, total, what: progress(f"measure {what}"),
-    )
-    times = {(m.engine, m.length): _time(m, titles.get(m.engine, m.engine)) for m in report.measurements}
+    progress("open ONNX Runtime's forms")
+    stock, times = StockForms(forms, threads), dict[tuple[str, int], Time]()
+    for length in lengths:
+        progress(f"measure ONNX Runtime's settings, length {length}")
+        best = stock.best(1, length)
+        report = benchmark(
+            built[0].fastep,
+            engines=(),
+            models=[
+                *(f"fastep:{entry.model.name}={entry.fastep}" for entry in built),
+                *(f"{form.engine.kind}:{form.name}={form.engine.path}" for form in best),
+            ],
+            lengths=(length,),
+            threads=(threads,),
+            baseline="fp32",
+            repeats=_ROUNDS,
+            seconds=_SECONDS_PER_LENGTH,
+            progress=lambda done, total, what: progress(f"measure {what}"),
+        )
+        titles = {form.name: form.title for form in best}
+        times |= {(m.engine, m.length): _time(m, titles.get(m.engine, m.engine)) for m in report.measurements}
     return [_row(entry, length, threads, times) for entry in built for length in lengths]
 
 
@@ -137,11 +141,13 @@ def _row(entry: BuiltModel, length: int, threads: int, times: dict[tuple[str, in
 
 def stock_session(path: Path, *, optimized: bool = True) -> Any:
     """A session of ONNX Runtime without FastEP; `optimized`: with its graph optimizations."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return _stock.stock_session(path, options)
+
+    def configure(options: onnxruntime.SessionOptions) -> None:
+        options.log_severity_level = 3
+        if not optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+    return _stock.stock_session(path, configure)
 
 
 def agreement(built: BuiltModel, batches: Iterable[Feeds]) -> Agreement:

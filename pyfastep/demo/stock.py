@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,18 +14,17 @@ from pyfastep.bench.inputs import make_inputs, vocabulary_size
 from pyfastep.demo.turns import seconds_of, spread, take_turns
 from pyfastep.errors import FastEPError
 
-__all__ = ["KINDS", "StockForm", "best_settings"]
+__all__ = ["KINDS", "StockForm", "StockForms"]
 
 KINDS = {"ort": "", "ort-unfused": f" without {SKIP_FUSION}"}
 """Engines of :mod:`pyfastep.bench` that are tried, and what tells them apart in words."""
 
-_LENGTH = 128  # tokens of the one sequence that settings are compared with
-_ROUNDS = 5
+_ROUNDS = 7  # to choose a setting by
 
 
 @dataclass(frozen=True)
 class StockForm:
-    """A form of a model, and ONNX Runtime's faster setting for it.
+    """A form of a model in one setting of ONNX Runtime.
 
     Attributes:
         name: Of the form.
@@ -42,29 +42,49 @@ class StockForm:
         return self.name + KINDS[self.engine.kind]
 
 
-def best_settings(forms: Mapping[str, Path], threads: int) -> list[StockForm]:
-    """Opens each form with and without ONNX Runtime's fusion of skip connections and keeps the faster session.
+class StockForms:
+    """Forms of a model, each open in every setting."""
 
-    Args:
-        forms: Files by name.
-        threads: Intra-op threads.
+    def __init__(self, forms: Mapping[str, Path], threads: int) -> None:
+        """Opens them.
 
-    Raises:
-        FastEPError: ONNX Runtime does not run a form.
-    """
-    best = []
-    for name, path in forms.items():
-        try:
-            best.append(_best(name, path, threads))
-        except Exception as error:  # ONNX Runtime's errors share no base
-            raise FastEPError(f"not measured: {' '.join(str(error).split())}", node=name) from error
-    return best
+        Args:
+            forms: Files by name.
+            threads: Intra-op threads.
+
+        Raises:
+            FastEPError: ONNX Runtime does not open a form.
+        """
+        self._forms: dict[str, list[StockForm]] = {}
+        for name, path in forms.items():
+            with _naming(name):
+                engines = [Engine(name, kind, path) for kind in KINDS]
+                self._forms[name] = [StockForm(name, engine, engine.open(threads)) for engine in engines]
+
+    def best(self, batch: int, length: int) -> list[StockForm]:
+        """Each form in its faster setting for this shape; which one that is may depend on it.
+
+        Raises:
+            FastEPError: ONNX Runtime does not run a form.
+        """
+        found = []
+        for name, settings in self._forms.items():
+            with _naming(name):
+                found.append(_faster(settings, batch, length))
+        return found
 
 
-def _best(name: str, path: Path, threads: int) -> StockForm:
-    engines = [Engine(name, kind, path) for kind in KINDS]
-    forms = {engine.kind: StockForm(name, engine, engine.open(threads)) for engine in engines}
-    inputs = make_inputs(forms["ort"].session, 1, _LENGTH, vocabulary=vocabulary_size(path))
-    turns = {kind: seconds_of(partial(form.session.run, None, inputs)) for kind, form in forms.items()}
+@contextmanager
+def _naming(form: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's errors share no base
+        raise FastEPError(f"not measured: {' '.join(str(error).split())}", node=form) from error
+
+
+def _faster(settings: list[StockForm], batch: int, length: int) -> StockForm:
+    vocabulary = vocabulary_size(settings[0].engine.path)
+    inputs = make_inputs(settings[0].session, batch, length, vocabulary=vocabulary)
+    turns = {form.engine.kind: seconds_of(partial(form.session.run, None, inputs)) for form in settings}
     times = take_turns(turns, rounds=_ROUNDS, warmup=1)
-    return forms[min(forms, key=lambda kind: spread(times[kind]).median)]
+    return min(settings, key=lambda form: spread(times[form.engine.kind]).median)

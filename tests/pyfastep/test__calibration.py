@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyfastep._calibration import Batch, ModelInput, count_samples, load_batches
+from pyfastep._calibration import CalibrationData, ModelInput, count_samples, load_batches
 from pyfastep.errors import FastEPError
 
 INT64, FLOAT = np.dtype(np.int64), np.dtype(np.float32)
@@ -25,20 +25,22 @@ def write_lines(path: Path, lines: list[Any]) -> Path:
     return path
 
 
-def rows(batches: list[Batch], name: str = "input_ids") -> list[list[int]]:
-    return sorted(row.tolist() for batch in batches for row in batch[name])
+def rows(data: CalibrationData, name: str = "input_ids") -> list[list[int]]:
+    return sorted(row.tolist() for batch in data.batches for row in batch[name])
 
 
 def test_arrays_become_batches() -> None:
     data = [{"input_ids": np.arange(10).reshape(5, 2), "attention_mask": np.ones((5, 2), np.int64)}]
-    batches = load_batches(data, [IDS, MASK], batch_size=2)
-    assert [count_samples(batch) for batch in batches] == [2, 2, 1]
-    assert rows(batches) == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    loaded = load_batches(data, [IDS, MASK], batch_size=2)
+    assert [count_samples(batch) for batch in loaded.batches] == [2, 2, 1]
+    assert loaded.samples == 5
+    assert rows(loaded) == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
 
 
 def test_samples_are_limited() -> None:
-    batches = load_batches([{"input_ids": np.zeros((50, 2), int)}], [IDS], batch_size=4, max_samples=9)
-    assert sum(map(count_samples, batches)) == 12  # whole batches
+    arrays = {"input_ids": np.zeros((50, 2), int)}
+    assert load_batches([arrays], [IDS], batch_size=4, max_samples=9).samples == 12  # whole batches
+    assert load_batches([arrays] * 3, [IDS], batch_size=50, max_samples=51).samples == 100
 
 
 def test_an_npz_file_and_a_folder_of_them(tmp_path: Path) -> None:
@@ -51,9 +53,9 @@ def test_an_npz_file_and_a_folder_of_them(tmp_path: Path) -> None:
 def test_token_ids_are_grouped_by_length_and_not_padded(tmp_path: Path) -> None:
     lines = [[5, 6, 7], {"input_ids": [8, 9]}, [1, 2, 3], []]
     path = write_lines(tmp_path / "x.jsonl", lines)
-    batches = load_batches(path, [IDS, MASK, TYPES, POSITIONS])
-    assert rows(batches) == [[1, 2, 3], [5, 6, 7], [8, 9]]
-    for batch in batches:
+    loaded = load_batches(path, [IDS, MASK, TYPES, POSITIONS])
+    assert rows(loaded) == [[1, 2, 3], [5, 6, 7], [8, 9]]
+    for batch in loaded.batches:
         assert (batch["attention_mask"] == 1).all()
         assert (batch["token_type_ids"] == 0).all()
         assert batch["position_ids"].dtype == np.int32
@@ -68,10 +70,20 @@ def test_long_sequences_are_cut_but_keep_their_end(tmp_path: Path) -> None:
 def test_a_model_of_fixed_shape_gets_padding_with_a_mask(tmp_path: Path) -> None:
     ids, mask = ModelInput("input_ids", INT64, (2, 4)), ModelInput("attention_mask", INT64, (2, 4))
     path = write_lines(tmp_path / "x.jsonl", [[1, 2], [3, 4, 5], [6]])
-    batches = load_batches(path, [ids, mask])
-    assert all(batch["input_ids"].shape == (2, 4) for batch in batches)
-    assert [1, 2, 0, 0] in rows(batches)
-    assert [1, 1, 0, 0] in rows(batches, "attention_mask")
+    loaded = load_batches(path, [ids, mask])
+    assert all(batch["input_ids"].shape == (2, 4) for batch in loaded.batches)
+    assert [1, 2, 0, 0] in rows(loaded)
+    assert [1, 1, 0, 0] in rows(loaded, "attention_mask")
+    assert loaded.samples == 3
+
+
+def test_rows_that_fill_a_fixed_batch_do_not_count(tmp_path: Path) -> None:
+    """Neither in the figure nor in the limit: long sequences come last and must not be lost."""
+    path = write_lines(tmp_path / "x.jsonl", [[1] * length for length in range(1, 41)])
+    loaded = load_batches(path, [ModelInput("input_ids", INT64, (8, None))], max_samples=100)
+    assert [batch["input_ids"].shape for batch in loaded.batches] == [(8, length) for length in range(1, 41)]
+    assert loaded.samples == 40
+    assert load_batches(path, [ModelInput("input_ids", INT64, (8, None))], max_samples=5).samples == 5
 
 
 def test_texts_need_a_tokenizer(tmp_path: Path) -> None:
@@ -114,7 +126,8 @@ def test_a_fixed_batch_that_does_not_fit() -> None:
 
 
 def test_harmless_differences_of_type_are_cast() -> None:
-    (batch,) = load_batches([{"input_ids": np.array([[1.0, 2.0]]), "pixels": np.zeros((1, 3, 2))}], [IDS, PIXELS])
+    arrays = {"input_ids": np.array([[1.0, 2.0]]), "pixels": np.zeros((1, 3, 2))}
+    (batch,) = load_batches([arrays], [IDS, PIXELS]).batches
     assert batch["input_ids"].dtype == np.int64
     assert batch["pixels"].dtype == np.float32
 
@@ -126,6 +139,7 @@ def test_harmless_differences_of_type_are_cast() -> None:
         ("x.jsonl", '[1]\n{"a": 1}', r"x\.jsonl:2: expected a list of token ids"),
         ("x.jsonl", "[-1]", "expected a list of token ids"),
         ("x.jsonl", "[1.5]", "expected a list of token ids"),
+        ("x.jsonl", "[99999999999999999999]", "expected a list of token ids"),
         ("x.jsonl", "\n\n", "holds no sample"),
         ("x.npz", "text", "not a readable .npz"),
         ("x.txt", "text", "needs a tokenizer"),
@@ -135,6 +149,26 @@ def test_files_that_do_not_fit(tmp_path: Path, name: str, content: str, message:
     (tmp_path / name).write_text(content)
     with pytest.raises(FastEPError, match=message):
         load_batches(tmp_path / name, [IDS])
+
+
+def test_npz_files_that_are_none(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "whole.npz", input_ids=np.arange(999).reshape(3, -1))
+    whole, file = (tmp_path / "whole.npz").read_bytes(), tmp_path / "x.npz"
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    for content in (whole[:-1], whole[: len(whole) // 2], whole[:9], bytes(flipped)):
+        file.write_bytes(content)
+        with pytest.raises(FastEPError, match=r"x\.npz: not a readable \.npz file"):
+            load_batches(file, [IDS])
+    with file.open("wb") as single:
+        np.save(single, np.zeros((2, 2), int))
+    with pytest.raises(FastEPError, match="one array without a name"):
+        load_batches(file, [IDS])
+
+
+def test_rows_of_unlike_lengths() -> None:
+    with pytest.raises(FastEPError, match=r"data\[0\]: input_ids: expected an array, found rows of unlike lengths"):
+        load_batches([{"input_ids": [[1, 2], [3]]}], [IDS])
 
 
 def test_other_bad_sources(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,23 @@ def test_rows_of_a_quantized_embedding_table() -> None:
         ],
     )
     assert table_rows(helper.make_model(graph).SerializeToString(), "ids") == 11
+
+
+@pytest.mark.parametrize("tokens", ["", "_type", "_counted", "_type_counted"])
+@pytest.mark.parametrize("stored", ["", "_quant"])
+def test_rows_of_the_table_of_a_fused_embedding(tokens: str, stored: str) -> None:
+    op_type = f"EmbedLayerNorm{tokens}_f32{stored}"
+    types, counted = "_type" in op_type, "_counted" in op_type
+    names = ["input_ids", *([] if counted else ["position_ids"]), *(["token_type_ids"] if types else [])]
+    sizes = {"word": 11, "position": 7} | ({"type": 2} if types else {})
+    tables = [[name, f"{name}_scale", f"{name}_zero"] if "quant" in op_type else [name] for name in sizes]
+    node = helper.make_node(op_type, [*names, *itertools.chain(*tables), "gamma", "beta"], ["y"], domain="fastep")
+    rows = [numpy_helper.from_array(np.zeros((size, 3), np.float32), name) for name, size in sizes.items()]
+    values = [helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "s"]) for name in names]
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    data = helper.make_model(helper.make_graph([node], "g", values, [y], rows)).SerializeToString()
+    assert table_rows(data, "input_ids") == 11
+    assert table_rows(data, "position_ids") is None
 
 
 def test_metadata() -> None:

@@ -43,6 +43,39 @@ def test_it_replaces_what_was_there(fast_model: Path, tmp_path: Path) -> None:
     assert read_plans(target)[0].tier == "scalar"
 
 
+def test_it_leaves_no_plans_that_nothing_reads(fast_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "c.onnx"
+    compile_model(fast_model, target)
+    compile_model(fast_model, target, embed=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.onnx"]
+    (tmp_path / "c_fastep.bin").write_bytes(b"somebody's")
+    compile_model(fast_model, target, embed=True)
+    assert (tmp_path / "c_fastep.bin").read_bytes() == b"somebody's"
+
+
+def test_it_leaves_the_plans_of_others(fast_model: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "m.scalar", tmp_path / "m.avx2"
+    compile_model(fast_model, first, max_tier="scalar")
+    with pytest.raises(
+        ModelFileError, match=r"m\.avx2: its plans would overwrite m_fastep\.bin, which m\.scalar reads"
+    ):
+        compile_model(fast_model, second)
+    assert {plan.tier for plan in read_plans(first)} == {"scalar"}
+    assert not second.exists()
+    compile_model(fast_model, second, embed=True)
+    compile_model(fast_model, first, max_tier="scalar")  # its own again
+
+
+def test_it_does_not_overwrite_its_source(fast_model: Path, tmp_path: Path) -> None:
+    source, data = tmp_path / "s.onnx", tmp_path / "t_fastep.bin"
+    onnx.save(onnx.load(fast_model), source, save_as_external_data=True, location=data.name, size_threshold=0)
+    before = data.read_bytes()
+    for target in (data, tmp_path / "t.onnx"):
+        with pytest.raises(ModelFileError, match=r"t_fastep\.bin: the output would overwrite its source"):
+            compile_model(source, target)
+    assert data.read_bytes() == before
+
+
 def test_a_plain_model_has_no_plans(fast_model: Path, float_model: Path) -> None:
     assert read_plans(fast_model) == read_plans(float_model) == []
 

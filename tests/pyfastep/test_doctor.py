@@ -100,6 +100,16 @@ def test_a_missing_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert "libfastep.so" in problems(found)
 
 
+def test_a_library_that_onnx_runtime_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise FastEPError("cannot load it: unknown tier 'bogus'", remedy=_ep.ASK_DOCTOR)
+
+    monkeypatch.setattr(_ep, "register", refuse)
+    found = doctor.diagnose()
+    assert not found.works
+    assert "unknown tier 'bogus' -> see above" in problems(found), "the doctor does not send to itself"
+
+
 def test_two_packages_that_bring_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_ep, "runtime_distributions", lambda: ("onnxruntime", "onnxruntime-gpu"))
     found = doctor.diagnose()

@@ -150,6 +150,48 @@ def test_the_report_tells_what_was_done(float_model: Path, calibration: list[Any
         assert part in str(report)
 
 
+def test_external_data_counts_and_is_not_overwritten(float_model: Path, calibration: list[Any], tmp_path: Path) -> None:
+    source, weights = tmp_path / "m.onnx", tmp_path / "weights.bin"
+    onnx.save(onnx.load(float_model), source, save_as_external_data=True, location=weights.name, size_threshold=64)
+    report = pyfastep.quantize(source, tmp_path / "q.onnx", data=calibration)
+    assert report.source_bytes == source.stat().st_size + weights.stat().st_size
+    before = weights.read_bytes()
+    with pytest.raises(FastEPError, match=r"weights\.bin: the output would overwrite its source"):
+        pyfastep.quantize(source, weights, data=calibration)
+    assert weights.read_bytes() == before
+
+
+def test_progress_may_print(
+    float_model: Path, calibration: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pyfastep.quantize(
+        float_model, tmp_path / "q.onnx", data=calibration, progress=lambda done, total: print(f"{done} of {total}")
+    )
+    told = capsys.readouterr().out.splitlines()
+    assert told
+    assert all(" of 4" in line for line in told), "the quantizer's own prints stay hidden"
+
+
+@pytest.mark.parametrize(("axes", "shape"), [([0, 1], []), ([0], [4])])
+def test_outputs_without_samples_are_compared_as_a_whole(axes: list[int], shape: list[int], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.normal(0, 1, (3, 4)).astype(np.float32), "axes": np.array(axes)}
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["p"], "m"),
+        onnx.helper.make_node("ReduceSum", ["p", "axes"], ["y"], keepdims=0),
+    ]
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape)
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], initializers)
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9),
+        tmp_path / "m.onnx",
+    )
+    data = [{"x": rng.normal(1, 1, (8, 3)).astype(np.float32)}]
+    assert pyfastep.quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", data=data).cosine > 0.99
+
+
 def test_two_runs_write_the_same_bytes(
     float_model: Path, quantized_model: Path, calibration: list[Any], tmp_path: Path
 ) -> None:

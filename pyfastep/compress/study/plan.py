@@ -164,7 +164,7 @@ def load_study(study: str | os.PathLike[str], changes: Iterable[str] = ()) -> St
 
     Args:
         study: A TOML file, or the name of a ready study.
-        changes: ``table.key=value`` entries for all cells, after the study's own ``set``; what a cell itself sets stays.
+        changes: ``table.key=value`` entries for all cells, after the study's own ``set``; what a cell sets stays.
 
     Raises:
         FastEPError: Not there, not TOML, a key unknown or missing, a value of the wrong type or out of range, or a

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from pyfastep._stock import survives_exact_products
-from pyfastep.bench.engines import ENGINES, Engine, parse_engines
+from pyfastep.bench.engines import ENGINES, MOST_THREADS, Engine, parse_engines, session_options, split_row
 from pyfastep.errors import FastEPError
 
 from ..test__stock import K, make_model
@@ -38,6 +38,24 @@ def test_rows_from_names_and_files() -> None:
 def test_wrong_rows(kinds: list[str], models: list[str], message: str) -> None:
     with pytest.raises(FastEPError, match=message):
         parse_engines("a.onnx", kinds, models)
+
+
+def test_a_file_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ort:lr=1").mkdir()
+    (tmp_path / "ort:lr=1" / "m.onnx").touch()
+    assert split_row("ort:lr=1/m.onnx") == (None, None, Path("ort:lr=1/m.onnx"))
+    assert split_row("lr=1/m.onnx") == (None, "lr", Path("1/m.onnx"))
+    assert split_row("a=lr=1/m.onnx") == (None, "a", Path("lr=1/m.onnx"))
+    assert split_row("ort:m.onnx") == ("ort", None, Path("m.onnx"))
+    assert split_row("ort-unfused:a=m.onnx") == ("ort-unfused", "a", Path("m.onnx"))
+    assert split_row(Path("m.onnx")) == (None, None, Path("m.onnx"))
+
+
+def test_threads_have_a_limit() -> None:
+    assert session_options(MOST_THREADS).intra_op_num_threads == MOST_THREADS
+    with pytest.raises(FastEPError, match="threads must be at most 1024, found 99999999999"):
+        session_options(99999999999)
 
 
 @pytest.mark.parametrize("kind", ENGINES)

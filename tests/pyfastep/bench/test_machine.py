@@ -24,4 +24,4 @@ def test_it_does_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
         raise pyfastep.FastEPError("no library")
 
     monkeypatch.setattr(pyfastep._ep, "register", fail)
-    assert "library not there" in describe_machine()
+    assert "(no library)" in describe_machine()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,20 @@ def test_a_stream_that_fails_is_a_problem(fast_model: Path, monkeypatch: pytest.
     assert row.throughput is None
 
 
+def test_a_stream_that_cannot_be_started_hangs_nobody(fast_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the number of processes is limited."""
+    start, started = threading.Thread.start, itertools.count()
+
+    def limited(self: threading.Thread) -> None:
+        if self.name.startswith("ThreadPoolExecutor") and next(started) == 2:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(FastEPError, match="4 streams cannot be measured: can't start new thread"):
+        benchmark(fast_model, engines=["fastep"], lengths=[4], streams=[4], **FEW)
+
+
 def test_the_two_doors_agree_bit_for_bit(fast_model: Path) -> None:
     report = benchmark(fast_model, engines=["fastep", "fastep-customop"], lengths=[7], batches=[3], **FEW)
     assert report.baseline == "fastep"
@@ -124,7 +139,7 @@ def test_a_combination_that_fails_costs_only_itself(float_model: Path, tmp_path:
     onnx.save(model, str(tmp_path / "fixed.onnx"))
     report = benchmark(tmp_path / "fixed.onnx", engines=["ort"], lengths=[5, 6], **FEW)
     assert [m.calls for m in report.measurements] == [0, 3]
-    assert "fixed to 6, asked for length 5" in report.problems[0]
+    assert "fixed to 6, asked for 5" in report.problems[0]
 
 
 def test_outputs_that_differ_wildly_are_not_compared(float_model: Path, tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ def test_streams(fast_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["-b", "one"], "--batch: expected whole numbers, found 'one'"),
+        (["-b", "²"], "--batch: expected whole numbers, found '²'"),
+        (["--seed", "-1"], "seed >= 0"),
+        (["-s", "1025"], "streams must be at most 1024"),
+        (["-b", "99999999999999"], "no array of shape"),
+        (["-t", "99999999999"], "threads must be at most 1024"),
         (["--json", "--csv"], "exclude each other"),
         (["-e", "x"], "unknown engine 'x'"),
         (["-l", "0"], "lengths must be numbers of at least 1"),

@@ -32,6 +32,12 @@ def test_converts(quantized_model: Path, tmp_path: Path) -> None:
     assert "largest difference" in done.stdout
 
 
+def test_no_figure_is_lost_without_a_terminal(quantized_model: Path) -> None:
+    done = fastep("convert", quantized_model)
+    assert "…" not in done.stdout
+    assert "estimated from the zeros" in done.stdout
+
+
 def test_json(quantized_model: Path) -> None:
     done = fastep("convert", quantized_model, "--exact", "--json")
     data = json.loads(done.stdout)

@@ -63,14 +63,22 @@ def test_a_model_that_was_not_converted(float_model: Path, capsys: pytest.Captur
     ("arguments", "message"),
     [
         (["--runs", "0"], "runs must be at least 1"),
+        (["--threads", "99999999999"], "threads must be at most 1024"),
+        (["--batch", "99999999999999"], "no array of shape"),
         (["--chart", "c.bmp"], "expected a chart file that ends in .svg, .png, .pdf"),
-        (["--json", "missing/r.json"], "missing"),
+        (["--json", "missing/r.json"], "missing: the output's folder does not exist"),
+        (["--json", "."], "the output is a folder"),
+        (["--json", "{model}"], "would overwrite its source"),
+        (["--chart", "{model}"], "would overwrite its source"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_measured(
     fast_model: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    arguments = [argument.format(model=fast_model) for argument in arguments]
+    before = fast_model.read_bytes()
     assert main(["profile", str(fast_model), "--length", "5", *arguments]) == 1
+    assert fast_model.read_bytes() == before
     captured = capsys.readouterr()
     assert message in captured.err
     assert "by op" not in captured.out
