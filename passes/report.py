@@ -19,7 +19,10 @@ from .store_sparse import STRUCTURE
 
 ASYMMETRIC = "weights have zero points: stored and run dense (quantize them symmetrically)"
 
-EXACT = "exact: products alone are fused, all else stays ONNX Runtime's; its outputs, bit for bit"
+EXACT = (
+    "exact: products alone are fused, all else stays ONNX Runtime's; its outputs, bit for bit (on a CPU without VNNI "
+    "those with session.x64quantprecision = 1, as its products saturate otherwise)"
+)
 
 KernelChoice = Callable[[ir.Node], str]
 

@@ -14,6 +14,7 @@ from pyfastep.errors import FastEPError
 EP_NAME = "FastEPExecutionProvider"
 REGISTRATION_NAME = "fastep"
 MINIMUM_ONNXRUNTIME = (1, 23)
+TO_FASTEP = "quantize the float model (`fastep quantize`), then `fastep convert` it"
 ASK_DOCTOR = "`fastep doctor` tells what is installed here"
 
 # The distributions that bring the Python package `onnxruntime`.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 DOMAIN = "fastep"
+VOCABULARY = "fastep.vocabulary"  # metadata of a compiled model: rows of the table that token ids index
 
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
@@ -76,6 +77,26 @@ def table_rows(model: str | os.PathLike[str] | bytes, ids: str) -> int | None:
 def metadata(model: str | os.PathLike[str] | bytes, key: str) -> str | None:
     """An entry of the model's metadata; `None` where there is none of this key."""
     return _scan(model, lambda data: _find_metadata(data).get(key), None)
+
+
+def append_metadata(model: Path, entries: Mapping[str, str]) -> None:
+    """Adds entries to the metadata of a model file: a repeated field of a protobuf may be appended to its end."""
+    with model.open("ab") as file:
+        for key, value in entries.items():
+            texts = zip((_ENTRY_KEY, _ENTRY_VALUE), (key.encode(), value.encode()), strict=True)
+            file.write(_message(_MODEL_METADATA, b"".join(_message(number, text) for number, text in texts)))
+
+
+def _message(number: int, content: bytes) -> bytes:
+    """A field of bytes, a text or a message, of less than 128 bytes."""
+    if len(content) > 0x7F:
+        raise ValueError(f"{len(content)} bytes")
+    return bytes([number << 3 | _BYTES, len(content)]) + content
+
+
+def is_plain_onnx(model: str | os.PathLike[str] | bytes) -> bool:
+    """Whether it is an ONNX model, and not one in ONNX Runtime's own format, whose nodes are not looked for here."""
+    return _scan(model, lambda data: bytes(data[_ORT_MARK]) != b"ORTM" and _has_graph(data), False)
 
 
 def is_model(model: str | os.PathLike[str] | bytes) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyfastep import _ep
 from pyfastep._model_paths import check_model, check_output, files_of
-from pyfastep._model_scan import ContextNode, context_nodes, fastep_nodes
+from pyfastep._model_scan import VOCABULARY, ContextNode, append_metadata, context_nodes, fastep_nodes, table_rows
 from pyfastep.errors import FastEPError, ModelFileError
 
 _PLANS_SUFFIX = "_fastep.bin"
@@ -74,6 +74,8 @@ def compile_model(
     target = check_output(output, source, beside=() if embed else [_plans_beside(Path(output)).name])
     if not embed:
         _check_neighbours(target)
+    if context_nodes(source, _ep.EP_NAME):
+        raise FastEPError("the model is compiled already", node=str(source), remedy="compile the converted model")
     if not fastep_nodes(source):
         raise FastEPError(
             "the model has no fastep nodes to compile", node=str(source), remedy="fastep convert it first"
@@ -85,6 +87,7 @@ def compile_model(
         _run_compiler(source, draft, embed, options)
         if not draft.is_file():
             raise FastEPError("ONNX Runtime compiled nothing", node=str(source))
+        append_metadata(draft, {VOCABULARY: str(rows)} if (rows := table_rows(source, "input_ids")) else {})
         plans, before = _plans_beside(draft), _plans_beside(target)
         replaces = before in files_of(target)
         if plans.is_file():

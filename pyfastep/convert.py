@@ -38,8 +38,8 @@ def convert(
         output: where to write. None: nothing is written, the report alone tells what would be done.
         exact: fuse nothing but the products of linears, whose sums are integers; biases, activations and all else stay
             what ONNX Runtime computes. So outputs are those of ONNX Runtime on the source, bit for bit, where it
-            multiplies integers too (`docs/models.md`). By default, whatever is around the products is fused as well,
-            and Q/DQ pairs that only add a rounding are dropped.
+            multiplies integers too and does not saturate (`docs/models.md`). By default, whatever is around the
+            products is fused as well, and Q/DQ pairs that only add a rounding are dropped.
         encoder: also fuse attention, LayerNorm and embeddings, so that whole runs of layers become one compiled plan.
             False: linears only. Exact conversion never does.
         padding: whether tokens that the attention mask marks as right padding are left out, unless a session's option

@@ -265,9 +265,7 @@ def _look_at_model(path: Path, problems: list[Problem]) -> ModelDiagnosis:
         nodes += [FastepNode(match[2], match[3].partition("::")[2]) for match in _node_lines(done.stderr)]
     diagnosis = ModelDiagnosis(str(path), _read_log(done.stderr, nodes), metadata(path, _PADDING_KEY), plans)
     if not nodes:
-        problems.append(
-            Problem("the model has no fastep nodes: FastEP has nothing to do", "fastep convert MODEL -o FAST", False)
-        )
+        problems.append(Problem("the model has no fastep nodes: FastEP has nothing to do", _ep.TO_FASTEP, False))
     elif diagnosis.taken < len(nodes):
         problems.append(
             Problem(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyfastep import _ep
-from pyfastep._model_scan import FastepNode, fastep_nodes
+from pyfastep._model_scan import FastepNode, context_nodes, fastep_nodes, is_plain_onnx
 from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _RUNTIME_KEYWORDS = ("disabled_optimizers", "enable_fallback", "read_config_from
 _LISTED_SINCE = (1, 25)  # plugin providers are found by name in `providers`
 _RECORDED_SINCE = (1, 24)  # get_provider_graph_assignment_info
 _RECORD_KEY = "session.record_ep_graph_assignment_info"
+NOTHING_TO_RUN = f"FastEP runs nothing of this model, it has no fastep nodes: {_ep.TO_FASTEP}"
 _REFUSED = "set the option strict to 0"  # what the error of a strict session says
 
 # Session options that FastEP was added to: adding it twice is an error in ONNX Runtime.
@@ -53,6 +54,7 @@ def InferenceSession(  # noqa: N802 - stands in for the class of this name
         providers: As there; FastEP comes first unless the list names it elsewhere.
         provider_options: As there.
         strict: Make it an error if FastEP does not run a `fastep` node. Otherwise a warning says how many it leaves.
+            A model without any, neither converted nor compiled, is a warning in both cases.
         threads: Threads that run one call, `SessionOptions.intra_op_num_threads`; default: ONNX Runtime's.
         max_tier: The highest instruction tier to use: scalar, avx2, avxvnni or avx512vnni. `amx` is reserved: no limit.
         **kwargs: `disabled_optimizers` and `read_config_from_model`, as there. `enable_fallback` is accepted and
@@ -81,6 +83,8 @@ def InferenceSession(  # noqa: N802 - stands in for the class of this name
     _ep.register()
     kwargs["enable_fallback"] = 0
     nodes = fastep_nodes(path_or_bytes)
+    if not nodes and is_plain_onnx(path_or_bytes) and not context_nodes(path_or_bytes, _ep.EP_NAME):
+        warnings.warn(NOTHING_TO_RUN, stacklevel=2)
     with _threads_set(session_options, threads):
         _add_keywords(options, session_options, strict, max_tier)
         opener = _Opener(runtime, path_or_bytes, session_options, listed, options, kwargs)

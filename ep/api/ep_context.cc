@@ -90,6 +90,15 @@ std::string ReadText(Ort::ConstNode node, const char* name) {
   return std::string(bytes.begin(), bytes.end());
 }
 
+std::shared_ptr<const MappedFile> OpenPlans(const std::string& model, const std::string& name) {
+  try {
+    return MappedFile::Open(FolderOf(model) + name);
+  } catch (const Error& error) {
+    throw Error(std::string(error.what()) + "; compiled model '" + model +
+                "' needs it: keep both in one folder, or compile the converted model again");
+  }
+}
+
 }  // namespace
 
 ContextOptions ParseContextOptions(const ConfigEntries& entries) {
@@ -158,7 +167,7 @@ ContextContent ReadContext(Ort::ConstGraph graph, Ort::ConstNode node, const std
     throw Error(content.source.where + ": expected a file of plans beside the model, found the location '" + name +
                 "'; open the model by its path, or say where it lies with ep.context_file_path");
   }
-  const std::shared_ptr<const MappedFile> file = MappedFile::Open(FolderOf(path) + name);
+  const std::shared_ptr<const MappedFile> file = OpenPlans(path, name);
   content.source.where = "compiled model '" + path + "', plans '" + name + "'";
   content.source.bytes = {file->data(), file->size()};
   content.source.owner = file;

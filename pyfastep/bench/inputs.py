@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyfastep._model_scan import table_rows
+from pyfastep._model_scan import VOCABULARY, metadata, table_rows
 from pyfastep.errors import FastEPError
 
 Inputs = dict[str, NDArray[Any]]
@@ -43,6 +43,8 @@ def _known_vocabulary(path: Path) -> int | None:
     if rows is not None:
         return rows
     try:
+        if (noted := metadata(path, VOCABULARY)) is not None:  # of a compiled model, which has no tables
+            return int(noted)
         return int(json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["vocab_size"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["MIN_OPSET", "Task", "export_onnx"]
+__all__ = ["MAX_OPSET", "MIN_OPSET", "Task", "export_onnx"]
 
 MIN_OPSET = 17
 """LayerNormalization exists since this opset; the passes build on it."""
+
+MAX_OPSET = 23
+"""The latest that torch's exporter writes."""
 
 Task = Literal["feature-extraction", "question-answering", "text-classification", "token-classification", "fill-mask"]
 
@@ -42,19 +45,18 @@ def export_onnx(
         output_dir: Created if it does not exist; ``model.onnx`` there is replaced.
         task: Name of the task as optimum knows it; it decides the outputs.
         tokenizer: Saved beside the model.
-        opset: Version of the ONNX operators, >= 17.
+        opset: Version of the ONNX operators, 17 to 23.
 
     Returns:
         Path of the ONNX file.
 
     Raises:
-        FastEPError: The opset is too old, the model is not float32, a package is missing, or optimum cannot export
-            the model.
+        FastEPError: The opset is too old or too new, the model is not float32, a package is missing, or optimum cannot
+            export the model.
     """
-    if opset < MIN_OPSET:
-        raise FastEPError(
-            f"opset must be >= {MIN_OPSET}, found {opset}", remedy="older ones have no LayerNormalization operator"
-        )
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        why = "older ones have no LayerNormalization operator, later ones torch does not write"
+        raise FastEPError(f"opset must be {MIN_OPSET} to {MAX_OPSET}, found {opset}", remedy=why)
     dtypes = {str(parameter.dtype) for parameter in model.parameters()}
     if dtypes != {"torch.float32"}:
         raise FastEPError(

@@ -28,6 +28,7 @@ from pyfastep.compress.teacher import load_teacher
 __all__ = ["run_bench", "run_convert", "run_evaluate", "run_export", "run_quantize", "run_reference"]
 
 DENSE, PRUNED, INT8, FAST = "dense.onnx", "pruned.onnx", "int8.onnx", "fastep.onnx"
+_USUAL_LENGTH = 128
 PATTERN = "pattern.json"
 
 
@@ -82,7 +83,9 @@ def _quantize(context: Context, source: Path, folder: Path, ranges: dict[str, tu
         embeddings=settings.embeddings,
         ranges=ranges,
         max_samples=len(batches),
-        progress=lambda done, total: context.progress("quantize", done / max(1, total), "calibrating"),
+        progress=lambda done, total: context.progress(
+            "quantize", done / max(1, total), f"calibrating, batch {done} of {total}"
+        ),
     )
     (folder / "quantize.json").write_text(
         json.dumps({"weights": len(report.weights), "cosine": report.cosine, "bytes": report.output_bytes})
@@ -158,7 +161,7 @@ def run_bench(context: Context, folder: Path) -> None:
         engines=(),
         models=rows,
         batches=settings.batches,
-        lengths=[min(length, context.recipe.model.max_length) for length in settings.lengths],
+        lengths=settings.lengths or (min(_USUAL_LENGTH, context.recipe.model.max_length),),
         threads=(settings.threads,),
         repeats=settings.repeats,
         seconds=settings.seconds,

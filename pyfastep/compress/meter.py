@@ -65,8 +65,9 @@ class Meter(TrainerCallback):
 
     def newest(self) -> str:
         """The chief figure as judged last, in words; empty where there is none."""
-        value = self.points[-1]["figures"].get(self._chief) if self.points else None
-        return "" if value is None else f"{self._chief.replace('_', ' ')} {value:.4g}"
+        last = self.points[-1] if self.points else {"figures": {}}
+        value = last["figures"].get(self._chief)
+        return "" if value is None else f"{self._chief.replace('_', ' ')} {value:.4g} at step {last['step']}"
 
     def restore(self, checkpoint: Path) -> None:
         """Goes on with what was measured up to a checkpoint."""

@@ -224,8 +224,9 @@ def _load(auto: Any, name: str, what: str, **options: Any) -> Any:
             return auto.from_pretrained(folder, local_files_only=True, **options)
         return auto.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
+        hub = "" if folder is not None else "there is no such folder, so the hub was asked; "
         raise FastEPError(
             f"the {what} cannot be loaded: {first_line(error)}",
             node=name,
-            remedy="check model.path, or distill.teacher",
+            remedy=f"{hub}check model.path, or distill.teacher",
         ) from error

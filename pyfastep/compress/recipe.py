@@ -295,7 +295,7 @@ class QuantizeSettings(Checked):
 class ExportSettings(Checked):
     """``[export]``: the ONNX files."""
 
-    opset: int = number(18, least=17)
+    opset: int = number(18, least=17, most=23)  # pyfastep.compress.export.MIN_OPSET, MAX_OPSET
 
 
 @dataclass(frozen=True)
@@ -313,10 +313,14 @@ class EvaluateSettings(Checked):
 
 @dataclass(frozen=True)
 class BenchSettings(Checked):
-    """``[bench]``: what is measured at the end; no ``batches`` measures nothing."""
+    """``[bench]``: what is measured at the end; no ``batches`` measures nothing.
+
+    Attributes:
+        lengths: Tokens, at most ``model.max_length``; none: 128, or that if it is less.
+    """
 
     batches: tuple[int, ...] = number((1,), least=1)
-    lengths: tuple[int, ...] = number((128,), least=1)
+    lengths: tuple[int, ...] = number((), least=1)
     threads: int = number(1, least=1)
     repeats: int = number(20, least=1)
     seconds: float = number(10.0, least=0.1)
@@ -347,6 +351,11 @@ class Recipe(Checked):
         if kind not in makes.get(source, (kind,)):
             made = " or ".join(makes[source])
             raise FastEPError(f"data.source = {source} makes data for {made}, found {kind}", node="task.kind")
+        longest = max(self.bench.lengths, default=0)
+        if longest > self.model.max_length:
+            raise FastEPError(
+                f"expected at most model.max_length = {self.model.max_length}, found {longest}", node="bench.lengths"
+            )
         if self.data.primer_samples and (kind, source) != ("question-answering", "facts"):
             raise FastEPError("goes with question answering on facts, expected 0", node="data.primer_samples")
         embedding = kind == "sentence-embedding"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pyfastep._ep import TO_FASTEP
 from pyfastep.profile.recording import Product, RecordedStep, RecordedSubgraph
 from pyfastep.profile.result import ProfileReport
+from pyfastep.session import NOTHING_TO_RUN
 
 _UNPRUNED = 0.9  # density from which on nobody pruned the weights
 _SCATTERED = 1.5  # products done / weights that are not 0
@@ -37,7 +39,7 @@ def find_hints(
     pruned = [item for item in linears if item[1].density <= _UNPRUNED]
     return (
         *warnings,
-        *_nothing_runs(report),
+        *(() if NOTHING_TO_RUN in warnings else _nothing_runs(report)),
         *_other_nodes(report),
         *_overhead(report),
         *_several_subgraphs(subgraphs),
@@ -52,7 +54,7 @@ def find_hints(
 
 def _nothing_runs(report: ProfileReport) -> Iterator[str]:
     if not report.steps:
-        yield "FastEP runs nothing of this model: convert it with `fastep convert`, then ask `fastep doctor` about it"
+        yield f"FastEP runs nothing of this model: {TO_FASTEP}, then ask `fastep doctor` about it"
 
 
 def _other_nodes(report: ProfileReport) -> Iterator[str]:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pyfastep._model_scan import FastepNode, fastep_nodes, metadata, table_rows
+from pyfastep._model_scan import FastepNode, append_metadata, fastep_nodes, is_plain_onnx, metadata, table_rows
 
 
 def test_finds_the_nodes_that_onnx_finds(fast_model: Path) -> None:
@@ -123,3 +123,24 @@ def test_metadata() -> None:
     assert metadata(data, "other") == "1"
     assert metadata(data, "none") is None
     assert metadata(b"\xff" * 9, "other") is None
+
+
+def test_metadata_that_are_added(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    model = branching_model()
+    model.metadata_props.add(key="other", value="1")
+    onnx.save(model, path)
+    append_metadata(path, {"fastep.vocabulary": "30522", "é": "x" * 100})
+    append_metadata(path, {})
+    found = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert found == {"other": "1", "fastep.vocabulary": "30522", "é": "x" * 100}
+    assert metadata(path, "fastep.vocabulary") == "30522"
+    with pytest.raises(ValueError, match="200 bytes"):
+        append_metadata(path, {"long": "x" * 200})
+
+
+def test_what_is_plain_onnx(fast_model: Path) -> None:
+    assert is_plain_onnx(fast_model)
+    assert is_plain_onnx(fast_model.read_bytes())
+    assert not is_plain_onnx(b"\x10\0\0\0ORTM" + b"\xff" * 50)
+    assert not is_plain_onnx(b"")

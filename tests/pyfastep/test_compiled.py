@@ -9,10 +9,11 @@ import onnx
 import pytest
 
 import pyfastep
+from pyfastep.bench.inputs import vocabulary_size
 from pyfastep.compiled import compile_model, read_plans
 from pyfastep.errors import FastEPError, ModelFileError
 
-from .conftest import token_ids
+from .conftest import VOCABULARY, token_ids
 
 
 def answers(model: Path) -> list[np.ndarray]:
@@ -76,6 +77,12 @@ def test_it_does_not_overwrite_its_source(fast_model: Path, tmp_path: Path) -> N
     assert data.read_bytes() == before
 
 
+def test_it_keeps_the_size_of_the_vocabulary(fast_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "c.onnx"
+    compile_model(fast_model, target, embed=True)
+    assert vocabulary_size(target) == vocabulary_size(fast_model) == VOCABULARY
+
+
 def test_a_plain_model_has_no_plans(fast_model: Path, float_model: Path) -> None:
     assert read_plans(fast_model) == read_plans(float_model) == []
 
@@ -86,6 +93,10 @@ def test_refusals(fast_model: Path, float_model: Path, half_model: Path, tmp_pat
         compile_model(fast_model, fast_model)
     with pytest.raises(FastEPError, match=r"no fastep nodes to compile.*convert"):
         compile_model(float_model, target)
+    compile_model(fast_model, target, embed=True)
+    with pytest.raises(FastEPError, match=r"c\.onnx: the model is compiled already \(compile the converted model\)"):
+        compile_model(target, tmp_path / "twice.onnx")
+    target.unlink()
     with pytest.raises(FastEPError, match="QLinear_of_tomorrow"):
         compile_model(half_model, target)
     with pytest.raises(FastEPError, match="max_tier"):
@@ -118,3 +129,5 @@ def test_plans_that_are_gone(fast_model: Path, tmp_path: Path) -> None:
     plans.unlink()
     with pytest.raises(FastEPError, match="cannot be read"):
         read_plans(target)
+    with pytest.raises(Exception, match=r"c_fastep\.bin.*compiled model '.*c\.onnx' needs it: keep both in one folder"):
+        pyfastep.InferenceSession(target)

@@ -50,8 +50,22 @@ def test_a_model_may_be_bytes_or_a_name(fast_model: Path) -> None:
         assert pyfastep.InferenceSession(model, strict=True).get_providers() == [EP, CPU]
 
 
-def test_a_model_without_fastep_nodes_opens_silently(float_model: Path) -> None:
-    pyfastep.InferenceSession(float_model, strict=True).run(None, feeds())
+def test_a_model_without_fastep_nodes_is_warned_about(float_model: Path) -> None:
+    for strict in (False, True):
+        with pytest.warns(UserWarning, match="it has no fastep nodes: .* `fastep convert`"):
+            session = pyfastep.InferenceSession(float_model, strict=strict)
+        session.run(None, feeds())
+
+
+def test_a_compiled_model_and_one_in_onnx_runtimes_format_are_not(fast_model: Path, tmp_path: Path) -> None:
+    pyfastep.compile_model(fast_model, tmp_path / "c.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "m.ort")
+    onnxruntime.InferenceSession(str(fast_model), options, providers=[CPU])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for model in (tmp_path / "c.onnx", tmp_path / "m.ort"):
+            pyfastep.InferenceSession(model)
 
 
 @pytest.mark.parametrize(

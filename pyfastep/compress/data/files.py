@@ -7,6 +7,7 @@ is no file is looked up on the hub.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -92,9 +93,13 @@ def _read_file(path: Path, kind: str, cache: Path) -> Dataset:
 
     if path.suffix == ".json" and kind == "question-answering":
         rows = list(_squad_rows(path))
-        for number, row in enumerate(rows):
+        for number, row in enumerate(rows, 1):
             _check_question(row, number, str(path))
         return Dataset.from_list(rows)
+    with path.open("rb") as file:
+        lines = sum(1 for _ in itertools.islice(filter(bytes.strip, file), 2))
+    if lines <= (path.suffix == ".csv"):  # the first line of CSV names the columns
+        raise FastEPError("the file holds no rows", node=str(path))
     options: dict[str, Any] = {"data_files": str(path), "split": "train", "cache_dir": str(cache)}
     if path.suffix == ".csv":
         options |= {"keep_default_na": False, "na_values": [""]}  # "None" and "NA" are words
@@ -144,7 +149,7 @@ def _require_columns(table: Dataset, source: str, columns: tuple[str, ...]) -> N
 
 def _checked_questions(table: Dataset, source: str) -> Dataset:
     _require_columns(table, source, _QUESTION_COLUMNS)
-    for number, row in enumerate(table):
+    for number, row in enumerate(table, 1):
         _check_question(row, number, source)
     return table.select_columns([name for name in ("id", *_QUESTION_COLUMNS) if name in table.column_names])
 
@@ -192,7 +197,7 @@ def _checked_texts(table: Dataset, source: str, columns: tuple[str, ...]) -> Dat
         if len(table) == 0:
             raise FastEPError("the file holds no text", node=source)
     for name in columns:
-        for number, text in enumerate(table[name]):
+        for number, text in enumerate(table[name], 1):
             if not isinstance(text, str) or not text.strip():
                 raise FastEPError(f"expected a text in {name}, found {text!r}", node=f"{source}: row {number}")
     kept = [name for name in (*columns, "query", "passage") if name in table.column_names]
@@ -209,7 +214,7 @@ def _labelled(
     """
     for name, table in rows.items():
         _require_columns(table, getattr(data, name), (*task.text_columns, task.label_column))
-        for number, value in enumerate(table[task.label_column]):
+        for number, value in enumerate(table[task.label_column], 1):
             if isinstance(value, list | dict):
                 where = f"{getattr(data, name)}: row {number}"
                 raise FastEPError(f"expected a name or a number as label, found {value!r}", node=where)
@@ -217,7 +222,7 @@ def _labelled(
     done = {}
     for name, table in rows.items():
         source = getattr(data, name)
-        for number, value in enumerate(table[task.label_column]):
+        for number, value in enumerate(table[task.label_column], 1):
             if value not in numbers:
                 raise FastEPError(
                     f"expected a label of the training data, found {value!r}", node=f"{source}: row {number}"
@@ -230,7 +235,7 @@ def _labelled(
 
 def _numbered(values: Sequence[Any], source: str, classes: Sequence[str]) -> tuple[dict[Any, int], tuple[str, ...]]:
     """The number of each label, and the labels' names by number."""
-    empty = next((row for row, value in enumerate(values) if value is None or value == ""), None)
+    empty = next((row for row, value in enumerate(values, 1) if value is None or value == ""), None)
     if empty is not None:
         raise FastEPError("expected a label, found none", node=f"{source}: row {empty}")
     known = sorted(set(values), key=lambda value: (str(type(value)), value))

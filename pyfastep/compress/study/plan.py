@@ -133,6 +133,8 @@ class Study(Checked):
                     raise FastEPError(
                         f"no cell is named {name!r}", node="orderings", remedy=f"known are {', '.join(names)}"
                     )
+        if not self.seeds:
+            raise FastEPError("expected at least one seed, found none", node="seeds")
         for seeds in (self.seeds, *(cell.seeds for cell in self.cells)):
             if len(set(seeds)) < len(seeds):
                 raise FastEPError(f"expected different seeds, found {list(seeds)}", node="seeds")

@@ -14,7 +14,8 @@ pytest.importorskip("optimum.exporters.onnx")
 import onnx  # noqa: E402
 import onnxruntime as ort  # noqa: E402
 
-from pyfastep.compress.export import export_onnx  # noqa: E402
+from pyfastep.compress.export import MAX_OPSET, MIN_OPSET, export_onnx  # noqa: E402
+from pyfastep.compress.recipe import ExportSettings  # noqa: E402
 from pyfastep.errors import FastEPError  # noqa: E402
 
 
@@ -63,14 +64,19 @@ def test_exports_offline_with_dynamic_axes_and_the_same_values(tmp_path: Path) -
     assert model.config._name_or_path == "somebody/some-model"
 
 
-def test_opset_17_is_accepted(tmp_path: Path) -> None:
-    path = export_onnx(tiny_bert(), tmp_path / "out", task="feature-extraction", opset=17)
-    assert [opset.version for opset in onnx.load(path).opset_import if opset.domain == ""] == [17]
+@pytest.mark.parametrize("opset", [MIN_OPSET, MAX_OPSET])
+def test_the_first_and_the_last_opset(tmp_path: Path, opset: int) -> None:
+    path = export_onnx(tiny_bert(), tmp_path / "out", task="feature-extraction", opset=opset)
+    assert [entry.version for entry in onnx.load(path).opset_import if entry.domain == ""] == [opset]
+    with pytest.raises(FastEPError, match="opset: expected a number between 17 and 23"):
+        ExportSettings(opset=opset + (1 if opset == MAX_OPSET else -1))
 
 
-def test_too_old_opset(tmp_path: Path) -> None:
-    with pytest.raises(FastEPError, match=r"opset must be >= 17.*found 13"):
-        export_onnx(tiny_bert(), tmp_path / "out", task="feature-extraction", opset=13)
+@pytest.mark.parametrize("opset", [13, 24])
+def test_opsets_that_are_too_old_or_too_new(tmp_path: Path, opset: int) -> None:
+    with pytest.raises(FastEPError, match=rf"opset must be 17 to 23, found {opset}"):
+        export_onnx(tiny_bert(), tmp_path / "out", task="feature-extraction", opset=opset)
+    assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out").exists()
 
 

@@ -52,7 +52,7 @@ def test_points_survive_an_interruption(tmp_path: Path) -> None:
     rest = Meter(4, Judge(), "f1")
     assert rest.newest() == ""
     drive(rest, tmp_path, 4, 8, model)
-    assert rest.newest() == "f1 2"
+    assert rest.newest() == "f1 2 at step 8"
     assert [(row["step"], row["tokens"]) for row in rest.points] == [(0, 0), (2, 20), (4, 40), (6, 60), (8, 80)]
     assert [row["figures"]["f1"] for row in rest.points] == [1.0, 2.0, 3.0, 1.0, 2.0]
 

@@ -72,6 +72,7 @@ def test_ready_recipes_are_recipes(name: str) -> None:
     [
         ("prune.sparsty=0.5", r"mine.toml: prune.sparsty: unknown key \(known are method"),
         ('prune.sparsity="much"', r"mine.toml: prune.sparsity: expected a number, found 'much'"),
+        ("bench.lengths=[2,9999]", r"mine.toml: bench.lengths: expected at most model.max_length = \d+, found 9999"),
         ("prune.sparsity=1.5", r"mine.toml: prune.sparsity: expected a number between 0 and 0.999, found 1.5"),
         ("train.steps=1.5", r"mine.toml: train.steps: expected a whole number, found 1.5"),
         ("train.dropout=true", r"mine.toml: train.dropout: expected a number, found True"),

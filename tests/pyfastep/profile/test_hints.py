@@ -12,6 +12,7 @@ import pytest
 from pyfastep.profile.hints import find_hints
 from pyfastep.profile.recording import RecordedSubgraph
 from pyfastep.profile.result import NodeProfile
+from pyfastep.session import NOTHING_TO_RUN
 
 Make = Callable[..., Any]
 
@@ -89,6 +90,7 @@ def test_nothing_runs_on_fastep(quiet: Any) -> None:
     hints = find_hints(replace(quiet, steps=()), [], [], ["FastEP leaves 1 of 2"])
     assert hints[0] == "FastEP leaves 1 of 2"
     assert "fastep convert" in hints[1]
+    assert find_hints(replace(quiet, steps=()), [], [], [NOTHING_TO_RUN]) == (NOTHING_TO_RUN,)
 
 
 def test_several_subgraphs(quiet: Any) -> None:

@@ -51,17 +51,17 @@ def test_flat_questions(tmp_path: Path) -> None:
     [
         (
             json.dumps(squad()),
-            r"train.json: row 0, id q1: expected the answer '1912' at 9 of its context, found '912.'",
+            r"train.json: row 1, id q1: expected the answer '1912' at 9 of its context, found '912.'",
         ),
-        (json.dumps(squad(start=8, answers=[])), r"row 0, id q1: the question has no answer"),
+        (json.dumps(squad(start=8, answers=[])), r"row 1, id q1: the question has no answer"),
         (json.dumps({"data": []}), r"train.json: the file holds no rows"),
         (json.dumps({"rows": []}), r"train.json: expected SQuAD's format, found no 'data' at the top"),
         (json.dumps({"data": [{"paragraphs": [{"qas": [{}]}]}]}), r"found no 'answers' at data\[0\].paragraphs\[0\]"),
         ("", r"train.json: not a SQuAD file"),
         (json.dumps([1]), r"train.json: not a SQuAD file"),
-        (json.dumps(squad(start="8")), r"row 0, id q1: expected answers like .*, found .*\['8'\]"),
-        (json.dumps(squad(start=-5)), r"row 0, id q1: expected the answer '1912' at -5 of its context, found ''"),
-        (json.dumps(squad(start=10**30)), r"row 0, id q1: expected the answer '1912' at 10+ of its context, found ''"),
+        (json.dumps(squad(start="8")), r"row 1, id q1: expected answers like .*, found .*\['8'\]"),
+        (json.dumps(squad(start=-5)), r"row 1, id q1: expected the answer '1912' at -5 of its context, found ''"),
+        (json.dumps(squad(start=10**30)), r"row 1, id q1: expected the answer '1912' at 10+ of its context, found ''"),
         (json.dumps(squad(start=8, question="\ud800?")), r"train.json: cannot be read: .*surrogates"),
     ],
 )
@@ -73,17 +73,17 @@ def test_bad_questions(tmp_path: Path, content: str, message: str) -> None:
 def test_one_malformed_question_among_others(tmp_path: Path) -> None:
     content = squad(start=8)
     content["data"] += squad(start="8", id="q2")["data"]
-    with pytest.raises(FastEPError, match=r"train.json: row 1, id q2: expected answers like .*, found .*\['8'\]"):
+    with pytest.raises(FastEPError, match=r"train.json: row 2, id q2: expected answers like .*, found .*\['8'\]"):
         read(tmp_path, "question-answering", ".json", json.dumps(content))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"context": None}, r"row 0: expected a text in context, found None"),
-        ({"question": " "}, r"row 0: expected a text in question, found ' '"),
-        ({"answers": {"text": ["1912"]}}, r"row 0: expected answers like .*, found {'text': \['1912'\]}"),
-        ({"answers": "1912"}, r"row 0: expected answers like .*, found '1912'"),
+        ({"context": None}, r"row 1: expected a text in context, found None"),
+        ({"question": " "}, r"row 1: expected a text in question, found ' '"),
+        ({"answers": {"text": ["1912"]}}, r"row 1: expected answers like .*, found {'text': \['1912'\]}"),
+        ({"answers": "1912"}, r"row 1: expected answers like .*, found '1912'"),
     ],
 )
 def test_bad_flat_questions(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -100,8 +100,8 @@ def test_a_query_needs_its_passage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"query": None}, r"eval.jsonl: row 1: expected a text in query, found None"),
-        ({"passage": ""}, r"eval.jsonl: row 1: expected a text in passage, found ''"),
+        ({"query": None}, r"eval.jsonl: row 2: expected a text in query, found None"),
+        ({"passage": ""}, r"eval.jsonl: row 2: expected a text in passage, found ''"),
     ],
 )
 def test_queries_and_passages_that_are_measured_are_texts(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -135,8 +135,8 @@ def test_words_of_a_csv_file_are_words(tmp_path: Path, word: str) -> None:
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (["x"], r"train.jsonl: row 0: expected a name or a number as label, found \['x'\]"),
-        ({"a": 1}, r"train.jsonl: row 0: expected a name or a number as label, found {'a': 1}"),
+        (["x"], r"train.jsonl: row 1: expected a name or a number as label, found \['x'\]"),
+        ({"a": 1}, r"train.jsonl: row 1: expected a name or a number as label, found {'a': 1}"),
     ],
 )
 def test_labels_that_are_no_names(tmp_path: Path, label: Any, message: str) -> None:
@@ -193,19 +193,19 @@ def test_sorted_files_are_shuffled_before_they_are_cut(tmp_path: Path) -> None:
         (
             "text,label\na,b\nc,d\n",
             "text,label\na,e\n",
-            r"eval.csv: row 0: expected a label of the training data, found 'e'",
+            r"eval.csv: row 1: expected a label of the training data, found 'e'",
         ),
-        ("text,label\na,b\nc,\n", None, r"train.csv: row 1: expected a label, found none"),
-        ("text,label\na,1\nc,0\nd,\n", None, r"train.csv: row 2: expected a label, found none"),
+        ("text,label\na,b\nc,\n", None, r"train.csv: row 2: expected a label, found none"),
+        ("text,label\na,1\nc,0\nd,\n", None, r"train.csv: row 3: expected a label, found none"),
         (
             "text,label\na,1\nc,0\n",
             "text,label\na,1\nc,\n",
-            r"eval.csv: row 1: expected a label of the training data, found None",
+            r"eval.csv: row 2: expected a label of the training data, found None",
         ),
-        ('text,label\na,b\nc,""\n', None, r"train.csv: row 1: expected a label, found none"),
-        ("text,label\na,b\n,d\n", None, r"train.csv: row 1: expected a text in text, found None"),
-        ("text,label\n", None, r"train.csv: (the file holds no rows|cannot be read)"),
-        ("", None, r"train.csv: cannot be read"),
+        ('text,label\na,b\nc,""\n', None, r"train.csv: row 2: expected a label, found none"),
+        ("text,label\na,b\n,d\n", None, r"train.csv: row 2: expected a text in text, found None"),
+        ("text,label\n", None, r"train.csv: the file holds no rows"),
+        ("", None, r"train.csv: the file holds no rows"),
     ],
 )
 def test_bad_classes(tmp_path: Path, train: str, held_out: str | None, message: str) -> None:
@@ -216,7 +216,7 @@ def test_bad_classes(tmp_path: Path, train: str, held_out: str | None, message: 
 def test_sentences(tmp_path: Path) -> None:
     splits = read(tmp_path, "sentence-embedding", ".txt", "One.\n\nTwo.\n")
     assert sorted(splits.train["text"]) == ["One.", "Two."]
-    with pytest.raises(FastEPError, match=r"train.txt: the file holds no (text|rows)"):
+    with pytest.raises(FastEPError, match=r"train.txt: the file holds no rows"):
         read(tmp_path, "sentence-embedding", ".txt", "\n\n")
 
 

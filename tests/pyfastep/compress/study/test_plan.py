@@ -59,7 +59,7 @@ set = ["prune.targets={'*'=0.7}"]
 
 [grid]
 "prune.targets" = [{"*query*" = 0.5, "*attention*" = 0.9}, {"*attention*" = 0.9}]
-"bench.lengths" = [[64, 128]]
+"bench.lengths" = [[32, 64]]
 "description" = ["\U0001f600 \"said\""]
 "quantize.equalize" = [true]
 """
@@ -72,7 +72,7 @@ def test_a_grid_varies_tables_lists_and_any_text(tmp_path: Path) -> None:
         [("*attention*", 0.9)],
     ]
     for recipe in recipes:
-        assert recipe.bench.lengths == (64, 128)
+        assert recipe.bench.lengths == (32, 64)
         assert recipe.description == '\U0001f600 "said"'
         assert recipe.quantize.equalize is True
 
@@ -116,6 +116,7 @@ def test_ready_studies_are_studies(name: str) -> None:
     [
         ("seeds = [0, 1]", "seed = [0, 1]", r"mine.toml: seed: unknown key \(known are name, recipe"),
         ("seeds = [0, 1]", "seeds = [-1]", r"mine.toml: seeds: expected a number at least 0, found -1"),
+        ("seeds = [0, 1]", "seeds = []", r"mine.toml: seeds: expected at least one seed, found none"),
         ("seeds = [0, 1]", "seeds = [1, 1]", r"mine.toml: seeds: expected different seeds, found \[1, 1\]"),
         ('recipe = "smoke"', 'recipe = "smok"', r"cell '.*4x1.*': smok: no such recipe file"),
         ("train.steps=7", "train.stepps=7", r"cell '.*': .*train.stepps: unknown key"),
@@ -146,5 +147,5 @@ def test_no_cells_and_no_file() -> None:
 def test_constructed() -> None:
     study = Study("x", "smoke", cells=(Cell("a"), Cell("b", seeds=(1, 2))), orderings=(Ordering("a", "b"),))
     assert [(run.cell, run.seed) for run in study.runs()] == [("a", 0), ("b", 1), ("b", 2)]
-    (run,) = Study("x", "smoke", grid={"bench.lengths": ((64, 128),)}).runs()
-    assert run.recipe.bench.lengths == (64, 128)
+    (run,) = Study("x", "smoke", grid={"bench.lengths": ((32, 64),)}).runs()
+    assert run.recipe.bench.lengths == (32, 64)
