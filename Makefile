@@ -63,7 +63,7 @@ install: wheel $(VENV)/.dependencies
 	$(PIP) install -q --force-reinstall --no-deps $(WHEEL_FOLDER)/*.whl
 
 test: install $(TOO_OLD)/.stamp
-	FASTEP_OLD_PYTHON=$(abspath $(TOO_OLD))/bin/python $(BIN)/pytest -n 2 --dist loadfile $(TESTS)
+	FASTEP_ALL_PACKAGES=1 FASTEP_OLD_PYTHON=$(abspath $(TOO_OLD))/bin/python $(BIN)/pytest -n 2 --dist loadfile $(TESTS)
 
 # build/runtime-<version>: a virtual environment with that version of onnxruntime and little else.
 build/runtime-%/.stamp: constraints.txt $(VENV)/.tools

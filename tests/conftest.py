@@ -20,6 +20,9 @@ TIER_FLAGS: dict[str, frozenset[str]] = {
 }
 
 
+_MISSING = "could not import"  # what importorskip says
+
+
 def tiers_of_this_cpu() -> list[str]:
     """The tiers that this CPU can run, worst first, whether or not they were built."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -61,8 +64,26 @@ def fastep_capi() -> Path:
     return capi
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def _without_packages(config: pytest.Config) -> list[str]:
+    """Where tests were left out because a package is missing, which `make test` has all of."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not os.environ.get("FASTEP_ALL_PACKAGES"):
+        return []
+    return sorted(
+        {str(entry.longrepr) for entry in reporter.stats.get("skipped", []) if _MISSING in str(entry.longrepr)}
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A green run in which whole folders of tests were left out would say nothing."""
+    if session.exitstatus == pytest.ExitCode.OK and _without_packages(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Prints what was not covered: a green run says nothing about tiers and tests that did not run."""
+    for entry in _without_packages(config):
+        terminalreporter.write_line(f"FAILED, as all packages should be here: {entry}", red=True, bold=True)
     missing = [tier for tier in TIER_FLAGS if tier not in tiers_of_this_cpu()]
     skipped = len(terminalreporter.stats.get("skipped", []))
     if not missing and not skipped:

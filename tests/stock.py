@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,23 +22,32 @@ _WEIGHTS = {"QLinearMatMul": (3, 5), "QGemm": (3, 5), "MatMulIntegerToFloat": (1
 
 
 def exact_session(
-    model: str | bytes | os.PathLike[str], options: onnxruntime.SessionOptions | None = None
+    model: str | bytes | os.PathLike[str], *, optimized: bool = True, **settings: Any
 ) -> onnxruntime.InferenceSession:
-    """A stock session that computes what ONNX says.
+    """A quiet stock session that computes what ONNX says.
+
+    `optimized`: with ONNX Runtime's graph optimizations. `settings`: attributes of its session options.
 
     Without VNNI, products of uint8 and int8 saturate, except for constant weights in an optimized graph. There
     MatMulInteger becomes a product in float64, which holds every sum of fewer than 2^37 products, and the constant
     weights of other products become uint8.
     """
+
+    def configure(options: onnxruntime.SessionOptions) -> None:
+        if not optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        for name, value in {"log_severity_level": 3, **settings}.items():
+            setattr(options, name, value)
+
     if not {"avxvnni", "avx512vnni"}.isdisjoint(tiers_of_this_cpu()):
-        return stock_session(model, options)
+        return stock_session(model, configure)
     proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
     for body in (proto.graph, *proto.functions):
         _replace(body.node)
     for node in proto.graph.node:
         if node.op_type in _WEIGHTS:
             _unsign(proto.graph, node, *_WEIGHTS[node.op_type])
-    return stock_session(proto.SerializeToString(), options)
+    return stock_session(proto.SerializeToString(), configure)
 
 
 def _replace(nodes: Iterable[NodeProto]) -> None:

@@ -249,12 +249,7 @@ def stock_session() -> Callable[..., ort.InferenceSession]:
     """A session of ONNX Runtime without FastEP; ``optimized`` sets its graph optimizations on or off."""
 
     def create(model: Path | bytes, *, optimized: bool = True, threads: int = 2) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        if not optimized:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return exact_session(model, options)
+        return exact_session(model, optimized=optimized, intra_op_num_threads=threads)
 
     return create
 

@@ -17,7 +17,11 @@ import pyfastep
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("optimum.exporters.onnx")
-pooling = pytest.importorskip("sentence_transformers.models").Pooling
+pytest.importorskip("sentence_transformers")
+try:
+    from sentence_transformers.sentence_transformer.modules import Pooling
+except ImportError:  # of older versions
+    from sentence_transformers.models import Pooling
 
 from pyfastep.compress import export_onnx  # noqa: E402
 
@@ -57,7 +61,7 @@ class SentenceEncoder(torch.nn.Module):  # type: ignore[misc,name-defined]
         super().__init__()
         config = transformers.BertConfig(**SIZES, hidden_size=HIDDEN, max_position_embeddings=POSITIONS)
         self.encoder = transformers.BertModel(config, add_pooling_layer=False)
-        self.pooling = pooling(HIDDEN, mode)
+        self.pooling = Pooling(HIDDEN, mode)
 
     def forward(self, input_ids: Any, attention_mask: Any) -> Any:
         """`[B, HIDDEN]`."""

@@ -98,12 +98,12 @@ DAMAGED: list[tuple[Damage, str]] = [
     (truncated, r"truncated.*(export|download)"),
     (no_model, r"not an ONNX model.*(export|download)"),
     (newer_opset, r"opset.*99"),
-    (no_opset, r"opset"),
+    (no_opset, r"no usable opset.*found \{\}.*export it with opset 17"),
     (missing_external_data, r"weights\.bin"),
     (short_external_data, r"weights\.bin"),
     (nan_scale, r"(?i)nan|finite"),
-    (weight_of_wrong_shape, r"\d+"),
-    (scales_of_wrong_length, r"\d+"),
+    (weight_of_wrong_shape, r"activations have 60 features, the weights expect 57.*export it again"),
+    (scales_of_wrong_length, r"59 weight scales for 60 outputs.*quantize it again"),
 ]
 
 

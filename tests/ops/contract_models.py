@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx.reference
-import onnxruntime
 from onnx import helper, numpy_helper
 
 from pyfastep.passes.ops import DOMAIN
@@ -73,12 +72,7 @@ def _dims(key: str, rank: int) -> list[str]:
 
 
 def run_runtime(model: onnx.ModelProto, feeds: Mapping[str, Array], optimized: bool = True) -> list[Array]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = exact_session(model.SerializeToString(), options)
+    session = exact_session(model.SerializeToString(), optimized=optimized, intra_op_num_threads=1)
     return [np.asarray(result) for result in session.run(None, dict(feeds))]
 
 

@@ -86,11 +86,7 @@ def make_model(variant: Variant, inputs: Inputs, shape: tuple[int, int], opset: 
 
 
 def run_runtime(model: onnx.ModelProto, x: Array, optimized: bool) -> Array:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = exact_session(model.SerializeToString(), options)
+    session = exact_session(model.SerializeToString(), optimized=optimized)
     return np.asarray(session.run(None, {"x": x})[0])
 
 

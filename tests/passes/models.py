@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from ..stock import exact_session
@@ -211,12 +210,7 @@ def to_ir(model: onnx.ModelProto) -> ir.Model:
 def run(model: onnx.ModelProto | ir.Model, feeds: dict[str, Array], optimized: bool = False) -> list[Array]:
     """Runs a model on stock ONNX Runtime."""
     proto = ir.serde.serialize_model(model) if isinstance(model, ir.Model) else model
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = exact_session(proto.SerializeToString(), options)
+    session = exact_session(proto.SerializeToString(), optimized=optimized, intra_op_num_threads=1)
     return list(session.run(None, feeds))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pyfastep.passes.match.embedding import embedding_terms, match_embeddings
 
-from .models import Array, Builder, to_ir
+from .models import Array, Builder
 from .unpacking import builder, check_equal, random, unpack
 
 WORDS, POSITIONS, TYPES, FEATURES = 20, 9, 2, 8
@@ -82,9 +82,11 @@ def test_quantized_tables() -> None:
     assert [node.op_type for node in model.graph].count("DequantizeLinear") == 5
 
 
-def test_tables_that_are_inputs_stay() -> None:
+def test_tables_that_are_inputs_are_unpacked_and_are_no_embeddings() -> None:
     b = embed_model()
-    b.initializers.pop("word")
+    table = b.initializers.pop("word")
     b.input("word", [WORDS, FEATURES])
-    model = to_ir(b.build())
-    assert match_embeddings([model.graph.inputs[1]], FEATURES) == "something else than an embedding is added"
+    model = check_equal(b.build(), {**feeds_of({"ids"}), "word": np.asarray(table)})
+    norm = next(node for node in model.graph if node.op_type == "LayerNormalization")
+    found = match_embeddings(embedding_terms(norm.inputs[0]), FEATURES)  # type: ignore[arg-type]
+    assert found == "something else than an embedding is added"

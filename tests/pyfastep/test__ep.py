@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -115,5 +116,12 @@ except pyfastep.FastEPError as error:
     assert str(tmp_path / "libfastep.so") in done.stdout
 
 
-def test_distributions_that_bring_the_runtime() -> None:
-    assert "onnxruntime" in _ep.runtime_distributions() or _ep.runtime_distributions()
+def test_distributions_that_bring_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name not in ("onnxruntime-gpu", "ort-nightly", "numpy"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1"
+
+    assert "onnxruntime" in "".join(_ep.runtime_distributions())
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert _ep.runtime_distributions() == ("onnxruntime-gpu", "ort-nightly")

@@ -115,11 +115,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def session(path: Path, optimized: bool = True) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return exact_session(path, options)
+    return exact_session(path, optimized=optimized)
 
 
 def outputs(path: Path, optimized: bool = True, count: int = 8) -> list[Array]:
