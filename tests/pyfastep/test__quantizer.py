@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
+import pyfastep
 from pyfastep import _quantizer
+from pyfastep._stock import stock_session
 from pyfastep.errors import FastEPError
 
 
@@ -56,3 +59,41 @@ def test_the_tools_are_quiet_but_come_back(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == ""
     print("back")
     assert capsys.readouterr().out == "back\n"
+
+
+def test_a_large_model_keeps_its_weights_beside_it(
+    float_model: Path, quantized_model: Path, calibration: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_quantizer, "_EXTERNAL_ABOVE_BYTES", 0)
+    report = pyfastep.quantize(float_model, tmp_path / "q.onnx", data=calibration)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sorted(sizes) == ["q.onnx", "q.onnx.data"]
+    assert report.output_bytes == sum(sizes.values())
+    assert min(sizes.values()) > 0
+    assert sizes["q.onnx"] < quantized_model.stat().st_size
+    outputs, expected = (
+        stock_session(model).run(None, calibration[0]) for model in (tmp_path / "q.onnx", quantized_model)
+    )
+    for found, wanted in zip(outputs, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_large_model_that_fails_leaves_nothing(
+    float_model: Path, calibration: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_quantizer, "_EXTERNAL_ABOVE_BYTES", 0)
+    wrong_ids = [{"input_ids": np.full((1, 4), 999), "attention_mask": np.ones((1, 4), int)}]
+    with pytest.raises(FastEPError, match="vocabulary"):
+        pyfastep.quantize(float_model, tmp_path / "q.onnx", data=wrong_ids)
+    assert list(tmp_path.iterdir()) == []
+    written: list[str] = []
+
+    def fail(path: Path, source: Any, prepared: Any) -> None:
+        written.extend(file.name for file in path.parent.iterdir())
+        raise FastEPError("too late")
+
+    monkeypatch.setattr(_quantizer, "finish", fail)
+    with pytest.raises(FastEPError, match="too late"):
+        pyfastep.quantize(float_model, tmp_path / "q.onnx", data=calibration)
+    assert {"q.onnx", "q.onnx.data"} <= set(written)
+    assert list(tmp_path.iterdir()) == []

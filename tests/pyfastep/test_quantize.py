@@ -17,6 +17,8 @@ import pyfastep
 from pyfastep._stock import stock_session
 from pyfastep.errors import FastEPError
 
+from .test_quantize_ranges import scale_and_zero_point
+
 WEIGHTS = {"wq", "wk", "w1", "w2", "wp"}
 
 
@@ -124,6 +126,46 @@ def test_options(float_model: Path, calibration: list[Any], tmp_path: Path, opti
     assert ("words" in constants(model)) == ("embeddings" not in options)
     if "embeddings" in options:
         assert "words_quantized" in constants(model)
+
+
+def save_product(path: Path, features: int) -> None:
+    """One MatMul of `x` [n, features]."""
+    weight = np.random.default_rng(0).normal(0, 1, (features, 4)).astype(np.float32)
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", features])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 4])
+    nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["y"], "m")]
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(weight, "w")])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9), path)
+
+
+def test_methods_and_percentiles_leave_out_an_outlier(tmp_path: Path) -> None:
+    """One value of 65536 lies twenty times as far out as the others."""
+    save_product(tmp_path / "m.onnx", 256)
+    x = np.random.default_rng(1).normal(0, 1, (256, 256)).astype(np.float32)
+    x[200, 7] = 100
+
+    def width(**options: Any) -> float:
+        pyfastep.quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", data=[{"x": x}], batch_size=128, **options)
+        return 255 * scale_and_zero_point(tmp_path / "q.onnx", "x")[0]
+
+    assert width() == pytest.approx(100 - x.min(), rel=1e-5)
+    for percentile in (99.0, 99.99):
+        low, high = np.percentile(x, [(100 - percentile) / 2, (100 + percentile) / 2])
+        # Each end is that of one of the histogram's 2048 bins: 0.1 wide.
+        assert width(method="percentile", percentile=percentile) == pytest.approx(high - low, abs=0.25), percentile
+    # It weighs clipping against steps, so all values but the outlier stay near the range.
+    assert 5.5 < width(method="entropy") < 20
+
+
+def test_sequences_are_cut_to_the_length_asked_for(float_model: Path, tmp_path: Path) -> None:
+    """The last token stays; that before it is none of the vocabulary."""
+    (tmp_path / "x.jsonl").write_text("[1, 2, 3, 999, 4]\n")
+    for max_length in (4, 2):
+        report = pyfastep.quantize(float_model, tmp_path / "q.onnx", data=tmp_path / "x.jsonl", max_length=max_length)
+        assert report.samples == 1
+    for options in ({"max_length": 5}, {}):
+        with pytest.raises(FastEPError, match="vocabulary"):
+            pyfastep.quantize(float_model, tmp_path / "r.onnx", data=tmp_path / "x.jsonl", **options)
 
 
 def test_the_report_tells_what_was_done(float_model: Path, calibration: list[Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import warnings
@@ -89,6 +90,19 @@ def test_arguments_of_every_kind(fast_model: Path, arguments: dict[str, Any]) ->
 
 def test_threads_reach_the_session(fast_model: Path) -> None:
     assert pyfastep.InferenceSession(fast_model, threads=3).get_session_options().intra_op_num_threads == 3
+
+
+@pytest.mark.parametrize("by_keyword", [True, False])
+def test_threads_reach_the_provider(fast_model: Path, tmp_path: Path, by_keyword: bool) -> None:
+    """ONNX Runtime does not tell it; its profile says what it knows."""
+    options = quiet_options()
+    if not by_keyword:
+        options.intra_op_num_threads = 3
+    providers = [(EP, {"profile": str(tmp_path / "p.json")})]
+    session = pyfastep.InferenceSession(fast_model, options, providers, threads=3 if by_keyword else None)
+    session.run(None, feeds())
+    del session
+    assert json.loads((tmp_path / "p.json").read_text())["threads"] == 3
 
 
 def test_the_users_options_are_respected_and_stay_theirs(fast_model: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from pyfastep._stock import survives_exact_products
+from pyfastep.bench import engines
 from pyfastep.bench.engines import ENGINES, MOST_THREADS, Engine, parse_engines, session_options, split_row
 from pyfastep.errors import FastEPError
 
@@ -64,6 +67,42 @@ def test_sessions_have_exactly_the_threads_asked_for(fastep_library: Path, fast_
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
     assert (session.get_providers()[0] == "FastEPExecutionProvider") == (kind == "fastep")
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_threads_rest_between_calls(fastep_library: Path, fast_model: Path, kind: str) -> None:
+    """They would take the machine from the engine whose turn is next."""
+    options = Engine("x", kind, fast_model).open(1).get_session_options()
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+
+
+def save_skip_and_norm(path: Path, hidden: int = 12) -> None:
+    x, skip, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", "s", hidden]) for name in "xry")
+    values = {"gamma": np.ones(hidden, np.float32), "beta": np.zeros(hidden, np.float32)}
+    nodes = [
+        helper.make_node("Add", ["x", "r"], ["sum"]),
+        helper.make_node("LayerNormalization", ["sum", "gamma", "beta"], ["y"], axis=-1),
+    ]
+    constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "norm", [x, skip], [y], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"), [("ort", ["SkipLayerNormalization"]), ("ort-unfused", ["Add", "LayerNormalization"])]
+)
+def test_unfused_is_onnx_runtime_without_one_fusion(
+    kind: str, left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_graph_kept(threads: int) -> Any:
+        options = session_options(threads)
+        options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+        return options
+
+    save_skip_and_norm(tmp_path / "m.onnx")
+    monkeypatch.setattr(engines, "session_options", with_graph_kept)
+    Engine("x", kind, tmp_path / "m.onnx").open(1)
+    assert [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node] == left
 
 
 def test_exact_products(tmp_path: Path) -> None:

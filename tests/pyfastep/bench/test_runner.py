@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,51 @@ def test_streams_call_one_session_at_the_same_time(fast_model: Path) -> None:
         assert m.throughput > 0
         assert m.speedup
         assert m.cosine is not None
+
+
+def fix_times(monkeypatch: pytest.MonkeyPatch, times: Callable[[int], float]) -> list[str]:
+    """Lets the n-th call that is measured of an engine take `times(n)` ms; the engines in the order of all calls."""
+    real, order = runner._Cell.call, list[str]()
+    counts: dict[str, itertools.count[int]] = {}
+
+    def call(self: Any) -> float:
+        if not self.outputs:  # not measured yet
+            counts[self.run.engine.name] = itertools.count()
+            return real(self)
+        order.append(self.run.engine.name)
+        return times(next(counts[self.run.engine.name]))
+
+    monkeypatch.setattr(runner._Cell, "call", call)
+    return order
+
+
+def test_turns_rotate(float_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = fix_times(monkeypatch, lambda n: 1.0)
+    models = [f"{name}={float_model}" for name in "bc"]
+    benchmark(float_model, engines=["ort"], models=models, lengths=[4], repeats=4, warmup=1)
+    a, b, c = "ort", "b", "c"
+    assert order == [a, b, c, b, c, a, c, a, b, a, b, c]
+
+
+def test_figures_are_those_of_the_calls(float_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [float((n + 1) ** 2) for n in range(30)]
+    fix_times(monkeypatch, times.__getitem__)
+    (row,) = benchmark(float_model, engines=["ort"], batches=[3], lengths=[4], repeats=30, warmup=1).measurements
+    found = [row.p10_ms, row.median_ms, row.p90_ms, row.p99_ms]
+    assert found == pytest.approx(list(np.percentile(times, [10, 50, 90, 99])))
+    assert row.samples_per_second == pytest.approx(3 * 1e3 / np.median(times))
+
+
+def test_throughput_counts_the_samples_of_all_streams(float_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns of 1, 2 and 8 ms per call; two streams of batch 3: 3000 samples per second in the turn in the middle."""
+    calls = 2 * runner._CALLS_PER_TURN
+    fix_times(monkeypatch, lambda n: (1.0, 2.0, 8.0)[n // calls])
+    (row,) = benchmark(
+        float_model, engines=["ort"], batches=[3], lengths=[4], streams=[2], repeats=3, warmup=1
+    ).measurements
+    assert row.problem is None
+    assert row.calls == 3 * calls
+    assert row.throughput == pytest.approx(3000)
 
 
 def test_a_stream_that_fails_is_a_problem(fast_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,48 @@ def test_the_sum_has_every_part() -> None:
     assert float(distiller.loss(outputs, task, batch)) == pytest.approx(expected, rel=1e-5)
 
 
+def hidden_by_hand(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, normalize: bool) -> float:
+    """As the recipe says it: every dimension by the teacher's deviation in it, at least a tenth of their mean."""
+    found, wanted = (states.detach().double().numpy()[mask.bool().numpy()] for states in (student, teacher))
+    deviation = wanted.std(axis=0, ddof=1)
+    scale = np.maximum(deviation, 0.1 * deviation.mean()) if normalize else 1.0
+    return float((((found - wanted) / scale) ** 2).mean())
+
+
+# Embeddings come before the first layer: a model of n layers has n + 1 states.
+EVERY_LAYER, EVERY_SECOND = [(0, 0), (1, 1), (2, 2)], [(0, 0), (1, 2), (2, 4)]
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(
+    ("layers", "chosen", "pairs"),
+    [
+        (2, "all", EVERY_LAYER),
+        (2, "last", EVERY_LAYER[-1:]),
+        (4, "all", EVERY_SECOND),
+        (4, "last", EVERY_SECOND[-1:]),
+    ],
+)
+def test_hidden_states_of_a_teacher_that_differs(
+    layers: int, chosen: str, pairs: list[tuple[int, int]], normalize: bool
+) -> None:
+    student = tiny_bert()
+    teacher = type(student)(type(student.config)(**{**student.config.to_dict(), "num_hidden_layers": layers}))
+    teacher.train(False)
+    (batch,) = batches(count=1)
+    settings = DistillSettings(task=0.5, logits=0.0, hidden=3.0, hidden_layers=chosen, normalize_hidden=normalize)  # type: ignore[arg-type]
+    outputs = student(**batch, output_hidden_states=True)
+    with torch.no_grad():
+        wanted = teacher(**batch, output_hidden_states=True).hidden_states
+    parts = [
+        hidden_by_hand(outputs.hidden_states[own], wanted[other], batch["attention_mask"], normalize)
+        for own, other in pairs
+    ]
+    expected = 0.5 * 2.0 + 3.0 * sum(parts) / len(parts)
+    total = distill.Distiller(settings, teacher, ()).loss(outputs, torch.tensor(2.0), batch)
+    assert float(total.detach()) == pytest.approx(expected, rel=1e-5)
+
+
 def test_gradients_reach_the_student_alone() -> None:
     teacher, student = tiny_bert(), tiny_bert()
     with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,31 @@ def test_query_and_key_peak_alike() -> None:
             model(**batch)
     query, key = (torch.stack(peaks[name]).amax(dim=0) for name in ("query", "key"))
     torch.testing.assert_close(query, key, rtol=1e-3, atol=1e-4)
+
+
+def test_value_and_output_peak_alike() -> None:
+    """``sqrt(max|v| * max|W_o|)`` is the largest magnitude of both, channel by channel."""
+    model = tiny_bert()
+    with torch.no_grad():
+        model.encoder.layer[0].attention.self.value.weight[3].mul_(50.0)
+        model.encoder.layer[1].attention.output.dense.weight[:, 5].mul_(50.0)
+    before = [value_and_output_peaks(model, number) for number in range(2)]
+    equalize_attention(model, batches())
+    for number, (value, output) in enumerate(before):
+        for peaks in value_and_output_peaks(model, number):
+            torch.testing.assert_close(peaks, (value * output).sqrt(), rtol=1e-3, atol=1e-5)
+
+
+def value_and_output_peaks(model: Any, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of a layer: the values' largest magnitude in each channel over real tokens, and that of the weights behind it."""
+    attention, seen = model.encoder.layer[number].attention, []
+    hook = attention.self.value.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        for batch in batches():
+            model(**batch)
+            seen[-1] = seen[-1][batch["attention_mask"].bool()].abs().amax(dim=0)
+    hook.remove()
+    return torch.stack(seen).amax(dim=0), attention.output.dense.weight.detach().abs().amax(dim=0)
 
 
 def test_padding_sets_no_factor() -> None:

@@ -1,9 +1,11 @@
-"""Which forms of a model are judged; what the steps make is tested with whole runs."""
+"""Which forms of a model are judged, and how it is quantized; what the steps make is tested with whole runs."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from .encoders import tiny_bert
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 
-from pyfastep.compress import export_steps, forms  # noqa: E402
+import pyfastep  # noqa: E402
+from pyfastep.compress import export_steps, forms, training_steps  # noqa: E402
 from pyfastep.compress.context import Context  # noqa: E402
 from pyfastep.compress.data.splits import Splits  # noqa: E402
 from pyfastep.compress.models import tiny_tokenizer  # noqa: E402
@@ -69,3 +72,39 @@ def test_a_teacher_is_pooled_its_own_way(tmp_path: Path, monkeypatch: pytest.Mon
             float(embedding @ other / np.linalg.norm(embedding) / np.linalg.norm(other)) for other in (first, mean)
         ]
         assert cosines[0] > 1 - 1e-6 > cosines[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ([], {"method": "minmax", "percentile": 99.999, "attention": True, "embeddings": True}),
+        (["calibration=entropy", "attention=false"], {"method": "entropy", "attention": False, "embeddings": True}),
+        (["calibration=percentile", "percentile=99.5"], {"method": "percentile", "percentile": 99.5}),
+        (["embeddings=false"], {"attention": True, "embeddings": False}),
+    ],
+)
+@pytest.mark.parametrize("samples", [3, 5])
+def test_the_recipe_says_how_to_quantize(
+    changes: list[str], asked: dict[str, Any], samples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def quantize(source: Path, output: Path, **options: Any) -> SimpleNamespace:
+        calls.append((source, output, options))
+        return SimpleNamespace(weights=(), cosine=1.0, output_bytes=1)
+
+    monkeypatch.setattr(pyfastep, "quantize", quantize)
+    few = ["data.train_samples=8", "data.eval_samples=4", f"data.calibration_samples={samples}"]
+    recipe = load_recipe("smoke", [*few, *(f"quantize.{change}" for change in changes)])
+    context = make_context(recipe, tmp_path / "out")
+    context.workspace.run("data", "data", lambda folder: training_steps.run_data(context, folder))
+    export_steps._quantize(context, Path("pruned.onnx"), tmp_path, {"w": (-1.0, 2.0)})
+    ((source, output, options),) = calls
+    assert (source, output) == (Path("pruned.onnx"), tmp_path / export_steps.INT8)
+    assert {name: options[name] for name in asked} == asked
+    assert options["ranges"] == {"w": (-1.0, 2.0)}
+    texts = context.splits.train["text"][:samples]
+    assert [batch["input_ids"].tolist() for batch in options["data"]] == [
+        [tokens] for tokens in context.tokenizer(texts)["input_ids"]
+    ]
+    assert options["max_samples"] == samples  # or it would stop at its own number

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -46,6 +47,24 @@ def test_final_sparsity_is_exact_and_nothing_comes_back(pattern: str, scope: str
             before[name] = linear.weight != 0
         assert pruner.report().sparsity == pytest.approx(progress * target, abs=0.01)
     assert pruner.report().sparsity == target
+
+
+def magnitudes(weight: Any, rows: int, columns: int) -> Any:
+    """Mean ``|w|`` of each block, of what there is of it at the edges."""
+    tops, lefts = (range(0, size, step) for size, step in zip(weight.shape, (rows, columns), strict=True))
+    return np.array([[np.abs(weight[i : i + rows, j : j + columns]).mean() for j in lefts] for i in tops])
+
+
+@pytest.mark.parametrize(("pattern", "rows", "columns"), [("4x1", 4, 1), ("1x4", 1, 4), ("unstructured", 1, 1)])
+def test_the_blocks_of_least_magnitude_go(pattern: str, rows: int, columns: int) -> None:
+    pruner = BlockPruner(stack((30, 22)), PruneSettings(pattern=pattern, sparsity=0.5))
+    linear = pruner.layers["layers.0"]
+    scores = magnitudes(linear.weight.detach().double().numpy(), rows, columns)
+    pruner.prune(1.0)
+    zero = magnitudes(linear.weight.detach().numpy(), rows, columns) == 0
+    count = round(0.5 * scores.size)
+    assert sorted(np.flatnonzero(zero)) == sorted(np.argsort(scores.ravel())[:count])
+    assert int((linear.weight == 0).sum()) == int(np.kron(zero, np.ones((rows, columns)))[:30, :22].sum())
 
 
 def test_targets_per_layer() -> None:
@@ -106,6 +125,25 @@ def test_the_callback_goes_on_after_an_interruption(tmp_path: Path) -> None:
     assert rest.locked
     assert rest.report().sparsity == whole.report().sparsity == 0.75
     assert torch.equal(rest.layers["layers.0"].weight == 0, whole.layers["layers.0"].weight == 0)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_sparsity_follows_the_cubic_schedule(every: int, tmp_path: Path) -> None:
+    """From step 4 of 20 to step 16; between two prunings it stays."""
+    pruner = BlockPruner(stack((32, 64)), PruneSettings(sparsity=0.75, begin=0.2, end=0.8, every=every))
+    measured: list[float] = []
+
+    class Watched(PruningCallback):
+        def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+            super().on_optimizer_step(*args, **kwargs)
+            measured.append(pruner.report().sparsity)
+
+    drive(Watched(pruner), tmp_path, 0, 20, 20)
+    blocks = 32 * 64 // 4
+    for step, sparsity in enumerate(measured, start=1):
+        pruned_at = step if step >= 16 else step - step % every
+        done = min(max((pruned_at - 4) / 12, 0.0), 1.0)
+        assert sparsity == round(0.75 * (1 - (1 - done) ** 3) * blocks) / blocks, step
 
 
 def test_a_checkpoint_without_masks_is_refused(tmp_path: Path) -> None:

@@ -257,8 +257,14 @@ def test_inputs_that_model_and_teacher_do_not_take_are_left_out(cache: bool, tmp
     assert log.cost.tokens == 8 * 3
 
 
-def test_beta2_reaches_the_optimizer(tmp_path: Path) -> None:
-    assert trainer._arguments(replace(SETTINGS, adam_beta2=0.98), tmp_path, 0).adam_beta2 == 0.98
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant_with_warmup"])
+def test_settings_reach_the_optimizer_and_its_schedule(schedule: Any, tmp_path: Path) -> None:
+    rates = {"learning_rate": 3e-4, "weight_decay": 0.02, "adam_beta2": 0.98}
+    settings = replace(SETTINGS, steps=40, schedule=schedule, warmup=0.25, **rates)
+    made = trainer._arguments(settings, tmp_path, 7)
+    assert {name: getattr(made, name) for name in rates} == rates
+    assert (made.lr_scheduler_type, made.get_warmup_steps(made.max_steps)) == (schedule, 10)
+    assert (made.max_steps, made.save_steps, made.seed) == (40, 10, 7)
 
 
 def test_a_time_limit_sets_the_steps_and_measuring_changes_no_weight(tmp_path: Path) -> None:
