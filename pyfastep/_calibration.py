@@ -160,8 +160,9 @@ def _from_arrays(
             if taken >= max_samples:
                 return
             batch = {name: array[start : start + step] if array.ndim else array for name, array in fixed.items()}
-            taken += count_samples(batch)
-            yield batch, count_samples(batch)
+            samples_of_batch = count_samples(batch)
+            taken += samples_of_batch
+            yield batch, samples_of_batch
 
 
 def _fit(arrays: Mapping[str, Any], spec: ModelInput, where: str) -> NDArray[Any]:

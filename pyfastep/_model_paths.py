@@ -54,8 +54,14 @@ def check_output(output: str | os.PathLike[str], source: Path, *, beside: Iterab
         raise ModelFileError("the output's folder does not exist", node=str(path.parent), remedy="create it")
     if path.is_dir():
         raise ModelFileError("the output is a folder, expected a file name", node=str(path))
-    read = [file for file in files_of(source) if file.exists()]
-    for target in (path, *map(path.with_name, beside)):
-        if target.exists() and any(target.samefile(file) for file in read):
-            raise ModelFileError("the output would overwrite its source", node=str(target), remedy="name another file")
+    lost = overwritten((path, *map(path.with_name, beside)), files_of(source))
+    if lost is not None:
+        raise ModelFileError("the output would overwrite its source", node=str(lost), remedy="name another file")
     return path
+
+
+def overwritten(written: Iterable[Path], read: Iterable[Path]) -> Path | None:
+    """The first of the files that are going to be written that is one of those that are read, by whatever name."""
+    sources = [file for file in read if file.exists()]
+    targets = (target for target in written if target.exists())
+    return next((target for target in targets if any(map(target.samefile, sources))), None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyfastep._extras import require
+from pyfastep._model_paths import overwritten
 from pyfastep.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -84,12 +85,11 @@ def _refuse_own_files(model: ir.Model, output: Path) -> None:
     """Raises ModelFileError if writing would destroy what is being read."""
     from pyfastep.passes.model_file import files_of
 
-    read = files_of(model)
-    for target in (output, output.with_name(f"{output.name}.data")):
-        if target.exists() and any(target.samefile(file) for file in read):
-            raise ModelFileError(
-                "the output would overwrite the source model", node=str(target), remedy="give another output"
-            )
+    lost = overwritten((output, output.with_name(f"{output.name}.data")), files_of(model))
+    if lost is not None:
+        raise ModelFileError(
+            "the output would overwrite the source model", node=str(lost), remedy="give another output"
+        )
 
 
 def _file_bytes(model: ir.Model) -> int:

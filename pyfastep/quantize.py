@@ -175,7 +175,8 @@ def _mean_cosine(prepared: Path, quantized: Path, batches: list[Batch]) -> float
     cosines: list[float] = []
     for batch in batches:
         a, b = (np.asarray(session.run(None, batch)[0], np.float64) for session in sessions)
-        rows = count_samples(batch) if a.ndim and len(a) == count_samples(batch) else 1
+        samples = count_samples(batch)
+        rows = samples if a.shape[:1] == (samples,) else 1
         a, b = a.reshape(rows, -1), b.reshape(rows, -1)
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         cosines += list((a * b).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny))

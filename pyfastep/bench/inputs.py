@@ -33,7 +33,8 @@ _LENGTH_WORDS = ("seq", "len", "token", "time")
 def vocabulary_size(*models: Path) -> int:
     """How many token ids are safe for all models: the least of those that are known, else 1000.
 
-    Known are the rows of the table that `input_ids` picks from, or `vocab_size` of config.json beside the model.
+    Known are the rows of the table that `input_ids` picks from, which a compiled model notes, or `vocab_size` of
+    config.json beside the model.
     """
     return min(filter(None, map(_known_vocabulary, models)), default=_UNKNOWN_VOCABULARY)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pyfastep.compress.checked import Checked, check_range, number
+from pyfastep.compress.export import MAX_OPSET, MIN_OPSET
 from pyfastep.errors import FastEPError
 
 __all__ = [
@@ -295,7 +296,7 @@ class QuantizeSettings(Checked):
 class ExportSettings(Checked):
     """``[export]``: the ONNX files."""
 
-    opset: int = number(18, least=17, most=23)  # pyfastep.compress.export.MIN_OPSET, MAX_OPSET
+    opset: int = number(18, least=MIN_OPSET, most=MAX_OPSET)
 
 
 @dataclass(frozen=True)
