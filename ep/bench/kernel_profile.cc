@@ -41,6 +41,11 @@ void Product(const ProductArgs* args) {
   inner->product[kKind](args);
 }
 
+void ByteProduct(const ProductArgs* args) {
+  const Timer timer(PhaseOf(*args->epilogue));
+  inner->byte_product(args);
+}
+
 // The entry of a table's encoder kernels, measured.
 template <auto kEntry, Phase kPhase>
 struct Measured;
@@ -81,6 +86,7 @@ const KernelTable& ProfiledKernels(const KernelTable& kernels) {
   inner = &kernels;
   table = kernels;
   WrapProducts<0, 1, 2, 3, 4, 5>(table);
+  if (table.byte_product != nullptr) table.byte_product = ByteProduct;
   table.unpack_f32 = UnpackF32;
   EncoderKernels& encoder = table.encoder;
   Wrap<&EncoderKernels::planar_from_quad, Phase::kTransfer>(encoder);

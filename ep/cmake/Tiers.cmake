@@ -1,4 +1,5 @@
-# fastep_add_tier(<tier> [FLAGS <flag>...]): the objects of ep/kernels/<tier>, compiled with FLAGS. The only place with -m flags.
+# fastep_add_tier(<tier> [FLAGS <flag>...] [EMULATED_BY <tier>]): the objects of ep/kernels/<tier>, compiled with FLAGS; with
+# FASTEP_EMULATE with those of the tier named, whose instructions then stand for its own. The only place with -m flags.
 #
 # The target is fastep_kernels_<tier>; core sees FASTEP_HAVE_<TIER>. A folder without sources, or flags that the compiler does
 # not know, leave the tier out with a message: the library then works with the other tiers.
@@ -12,7 +13,7 @@ include(CheckCXXCompilerFlag)
 set(FASTEP_TIERS "")
 
 function(fastep_add_tier tier)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" FLAGS)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" EMULATED_BY FLAGS)
   string(TOUPPER ${tier} upper)
 
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ep/kernels/${tier}/*.cc)
@@ -27,6 +28,13 @@ function(fastep_add_tier tier)
       message(WARNING "Tier ${tier}: ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} does not know ${flags}, left out")
       return()
     endif()
+  endif()
+
+  set(FASTEP_FLAGS_${upper} ${arg_FLAGS} PARENT_SCOPE)
+  if(FASTEP_EMULATE AND arg_EMULATED_BY)
+    # Vectors that the CPU has no registers for are passed to inlined functions alone, so their ABI does not matter.
+    string(TOUPPER ${arg_EMULATED_BY} by)
+    set(arg_FLAGS ${FASTEP_FLAGS_${by}} -Wno-psabi -Wno-ignored-attributes -include ${PROJECT_SOURCE_DIR}/ep/emulation/avx512.h)
   endif()
 
   set(target fastep_kernels_${tier})

@@ -43,6 +43,9 @@ Cpu DetectCpu() {
   cpu.avx512_vnni = avx512 && Bit(c, 11) && os_zmm;
   cpu.amx_int8 = Bit(d, 24) && Bit(d, 25) && os_tile;
   if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) cpu.avx_vnni = Bit(a, 4) && os_ymm;
+#ifdef FASTEP_EMULATE
+  cpu.avx_vnni = cpu.avx512_vnni = cpu.avx2;  // their kernels consist of AVX2 here (emulation/)
+#endif
   return cpu;
 }
 

@@ -26,6 +26,7 @@ MAY_INCLUDE = {
     "capi": ("capi/", "core/"),
     "bench": ("bench/", "core/"),
     "fuzz": ("fuzz/", "core/"),
+    "emulation": (),
 }
 MAY_INCLUDE_ORT = {"api", "ops"}
 

@@ -41,11 +41,13 @@ FASTEP_INLINE __m512i Broadcast32(const void* p) {
 // of 4x4 on 64 tokens).
 template <bool kInPlace>
 FASTEP_INLINE void DotAccumulate(I32x16& acc, U8x64 x, __m512i w) {
+#ifndef FASTEP_EMULATED
   if constexpr (kInPlace) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
-  } else {
-    acc = _mm512_dpbusd_epi32(acc, x, w);
+    return;
   }
+#endif
+  acc = _mm512_dpbusd_epi32(acc, x, w);
 }
 // Weights of a whole encoder stand in the third cache or beyond, and the hardware reads ahead only to the end of a 4 KB
 // page. Asking for what comes this much later, in every block, makes encoders of dense weights 1.7 times as fast and
