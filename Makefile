@@ -5,8 +5,8 @@
 #   make figures    all figures that are promised, on the demo's models     FIGURES="--only speed" measures some
 #   make lint       ruff, clang-format, mypy --strict
 #   make format     let ruff and clang-format rewrite the sources
-#   make test-emulated  kernel tests of every tier on any CPU with AVX2: better tiers are made of AVX2 instructions
-#   make sanitize   the same and the fuzzer under the address and undefined-behaviour sanitizers
+#   make test-emulated  tests of kernels, ops and whole models on every tier, on any CPU with AVX2: better tiers are made of AVX2
+#   make sanitize   kernel tests and fuzzer, all tiers so, under the address and undefined-behaviour sanitizers
 #   make fuzz       every tier against the scalar one on random cases     FUZZ_SECONDS=60 FUZZ_SEED=<random>
 #   make fuzz-models  whole models, every tier against the numpy references, on random batches; the same two variables
 #   make bench      the kernel benchmark                                  BENCH=<its options>
@@ -113,16 +113,21 @@ format: $(VENV)/.dependencies
 
 # The Makefile among the prerequisites: a build folder configured by an older one would lack an option.
 $(EMULATED)/build.ninja: $(VENV)/.tools Makefile
-	$(CMAKE) -S . -B $(EMULATED) -DCMAKE_CXX_COMPILER=$(GCC) -DFASTEP_EMULATE=ON -DFASTEP_BUILD_TESTS=ON -DFASTEP_BUILD_LIBRARY=OFF
+	$(CMAKE) --fresh -S . -B $(EMULATED) -DCMAKE_CXX_COMPILER=$(GCC) -DFASTEP_EMULATE=ON -DFASTEP_BUILD_TESTS=ON
 
-test-emulated: $(VENV)/.dependencies $(EMULATED)/build.ninja
+# The installed package, with the emulated library in place of its own, stands in front of it.
+test-emulated: install $(EMULATED)/build.ninja
 	$(BIN)/cmake --build $(EMULATED)
 	$(EMULATED)/fastep_fuzz --seconds 20 --seed $(FUZZ_SEED)
-	FASTEP_EMULATED=1 FASTEP_CAPI=$(abspath $(EMULATED))/libfastep_capi.so $(BIN)/pytest -n 2 tests/kernels
+	rm -rf $(EMULATED)/site && mkdir $(EMULATED)/site
+	cp -r "$$(cd / && $(abspath $(BIN))/python -c 'import pyfastep; print(*pyfastep.__path__)')" $(EMULATED)/site
+	cp $(EMULATED)/libfastep.so $(EMULATED)/site/pyfastep
+	FASTEP_EMULATED=1 FASTEP_CAPI=$(abspath $(EMULATED))/libfastep_capi.so PYTHONPATH=$(abspath $(EMULATED))/site \
+	  $(BIN)/pytest -n 2 --dist loadfile tests/kernels tests/ops tests/e2e
 
 # Emulated: sanitizers do not see what a masked load or store of the real instructions touches, and no tier is left out.
 $(SANITIZE)/build.ninja: $(VENV)/.tools Makefile
-	$(CMAKE) -S . -B $(SANITIZE) -DCMAKE_CXX_COMPILER=$(GCC) -DFASTEP_SANITIZE=address,undefined -DFASTEP_EMULATE=ON \
+	$(CMAKE) --fresh -S . -B $(SANITIZE) -DCMAKE_CXX_COMPILER=$(GCC) -DFASTEP_SANITIZE=address,undefined -DFASTEP_EMULATE=ON \
 	  -DFASTEP_BUILD_TESTS=ON -DFASTEP_BUILD_LIBRARY=OFF
 
 # Leaks are not looked for: the interpreter keeps memory of its own until it ends.

@@ -107,6 +107,9 @@ struct PeakLoop {
 };
 
 PeakLoop LoopOf(Tier tier) {
+#ifdef FASTEP_EMULATE
+  tier = std::min(tier, Tier::kAvx2);  // there is no other loop that the CPU is known to run
+#endif
   switch (tier) {
     case Tier::kAvx512Vnni:
       return {PeakLoopZmm, 64};
