@@ -21,7 +21,7 @@ _BATCH = 2
 _LENGTH = 16
 _INTEGER_BOUND = 2  # token ids, mask and token types are all valid below
 
-_TYPES = {
+TENSOR_TYPES = {  # as ONNX Runtime spells them
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
     "tensor(float16)": np.float16,
@@ -73,7 +73,7 @@ def random_inputs(session: onnxruntime.InferenceSession, rng: np.random.Generato
                 shape.append(size)
             else:
                 shape.append(sizes.setdefault(str(size), _BATCH if axis == 0 else _LENGTH))
-        dtype = np.dtype(_TYPES.get(argument.type, np.float32))
+        dtype = np.dtype(TENSOR_TYPES.get(argument.type, np.float32))
         if dtype.kind == "f":
             feeds[argument.name] = rng.standard_normal(shape).astype(dtype)
         else:

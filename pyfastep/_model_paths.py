@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyfastep._ep import EP_NAME
@@ -31,6 +32,39 @@ def files_of(model: Path) -> set[Path]:
     """A model file and the files beside it that it reads: external data, compiled plans."""
     plans = {node.location for node in context_nodes(model, EP_NAME) if not node.embedded}
     return {model, *(model.parent / name for name in plans | external_files(model))}
+
+
+def data_beside(model: Path) -> Path:
+    """Where the tensors of a model of this name are written if they do not fit into it, or are not wanted there."""
+    return model.parent / f"{model.name}.data"
+
+
+def plans_beside(model: Path) -> Path:
+    """Where the plans of a compiled model of this name are written."""
+    return model.parent / f"{model.stem}_fastep.bin"
+
+
+@contextmanager
+def replacing(output: Path) -> Iterator[None]:
+    """Around the writing of a model: takes away what only the model that was there before read.
+
+    That is, of the files that FastEP names after a model, those that this writing did not make anew and that no other
+    model beside it reads. An error takes nothing away.
+    """
+    # Of a link only the link is replaced: the model that it leads to stays.
+    read = set() if output.is_symlink() else files_of(output)
+    known = [file for file in (data_beside(output), plans_beside(output)) if file in read and file.exists()]
+    before = {file: file.stat() for file in known}
+    yield
+    for file, state in before.items():
+        with suppress(OSError):  # the model is written; what cannot be taken away is only in the way
+            if os.path.samestat(state, file.stat()) and not _is_read_by_others(file, output):
+                file.unlink()
+
+
+def _is_read_by_others(file: Path, model: Path) -> bool:
+    others = (path for path in file.parent.iterdir() if path.is_file() and path.name not in (file.name, model.name))
+    return any(overwritten([file], files_of(other)) for other in others)
 
 
 def file_bytes(model: Path) -> int:

@@ -20,7 +20,7 @@ _MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
-_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 6, 11
+_ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 5, 6, 11
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT = 1, 3, 4
 _TENSOR_DIMS, _TENSOR_NAME, _TENSOR_EXTERNAL = 1, 8, 13
 _ORT_MARK = slice(4, 8)  # the place of a flatbuffer's identifier
@@ -144,12 +144,22 @@ def _find_metadata(data: memoryview) -> dict[str, str]:
 def _find_external_files(data: memoryview) -> set[str]:
     found = set()
     for graph in _fields(data, 0, len(data), _MODEL_GRAPH):
-        for tensor in _fields(data, graph.start, graph.end, _GRAPH_INITIALIZER):
+        for tensor in _tensors(data, graph):
             for entry in _fields(data, tensor.start, tensor.end, _TENSOR_EXTERNAL):
                 parts = {part.number: _text(data, part) for part in _fields(data, entry.start, entry.end)}
                 if parts.get(_ENTRY_KEY) == "location":
                     found.add(parts.get(_ENTRY_VALUE, ""))
     return found
+
+
+def _tensors(data: memoryview, graph: _Field) -> Iterator[_Field]:
+    """The initializers and constants of a graph and of the graphs within its nodes' attributes."""
+    yield from _fields(data, graph.start, graph.end, _GRAPH_INITIALIZER)
+    for node in _fields(data, graph.start, graph.end, _GRAPH_NODE):
+        for attribute in _fields(data, node.start, node.end, _NODE_ATTRIBUTE):
+            yield from _fields(data, attribute.start, attribute.end, _ATTRIBUTE_TENSOR)
+            for inner in _fields(data, attribute.start, attribute.end, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
+                yield from _tensors(data, inner)
 
 
 def _find_context_nodes(data: memoryview, source: str) -> list[ContextNode]:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pyfastep import _ep
-from pyfastep._model_paths import check_model, check_output, files_of
+from pyfastep._model_paths import check_model, check_output, files_of, plans_beside, replacing
 from pyfastep._model_scan import VOCABULARY, ContextNode, append_metadata, context_nodes, fastep_nodes, table_rows
 from pyfastep.errors import FastEPError, ModelFileError
 
-_PLANS_SUFFIX = "_fastep.bin"
 # ep/ops/plan_blob.h: magic, format, bytes of the header, of the plan, its fields and its arrays, checksum, then texts.
 _HEADER = struct.Struct("<8sII3Q16s32s32s16s")
 _MAGIC = b"FastEPPL"
@@ -71,7 +70,7 @@ def compile_model(
         Exception: What ONNX Runtime raises for a model that it cannot load.
     """
     source = check_model(model)
-    target = check_output(output, source, beside=() if embed else [_plans_beside(Path(output)).name])
+    target = check_output(output, source, beside=() if embed else [plans_beside(Path(output)).name])
     if not embed:
         _check_neighbours(target)
     if context_nodes(source, _ep.EP_NAME):
@@ -88,19 +87,16 @@ def compile_model(
         if not draft.is_file():
             raise FastEPError("ONNX Runtime compiled nothing", node=str(source))
         append_metadata(draft, {VOCABULARY: str(rows)} if (rows := table_rows(source, "input_ids")) else {})
-        plans, before = _plans_beside(draft), _plans_beside(target)
-        replaces = before in files_of(target)
-        if plans.is_file():
-            plans.replace(before)
-        draft.replace(target)
-        if embed and replaces:
-            before.unlink(missing_ok=True)  # nothing reads them any more
+        with replacing(target):
+            if plans_beside(draft).is_file():
+                plans_beside(draft).replace(plans_beside(target))
+            draft.replace(target)
     return read_plans(target)
 
 
 def _check_neighbours(target: Path) -> None:
     """Raises ModelFileError if the plans would overwrite those of another model: they are named by the stem alone."""
-    plans = _plans_beside(target)
+    plans = plans_beside(target)
     if not plans.is_file():
         return
     for other in target.parent.iterdir():
@@ -110,10 +106,6 @@ def _check_neighbours(target: Path) -> None:
                 node=str(target),
                 remedy="give the output another name before its last dot",
             )
-
-
-def _plans_beside(model: Path) -> Path:
-    return model.with_name(model.stem + _PLANS_SUFFIX)
 
 
 def _run_compiler(source: Path, output: Path, embed: bool, options: dict[str, str]) -> None:

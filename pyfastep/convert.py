@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyfastep._extras import require
-from pyfastep._model_paths import overwritten
+from pyfastep._model_paths import data_beside, overwritten, replacing
 from pyfastep.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def convert(
 
         report.largest_difference = largest_difference(source, graph_model)
     if output is not None:
-        report.file_bytes_after = model_file.save(graph_model, output, external_data=external_data)
+        with replacing(Path(output)):
+            report.file_bytes_after = model_file.save(graph_model, output, external_data=external_data)
     return report
 
 
@@ -85,7 +86,7 @@ def _refuse_own_files(model: ir.Model, output: Path) -> None:
     """Raises ModelFileError if writing would destroy what is being read."""
     from pyfastep.passes.model_file import files_of
 
-    lost = overwritten((output, output.with_name(f"{output.name}.data")), files_of(model))
+    lost = overwritten((output, data_beside(output)), files_of(model))
     if lost is not None:
         raise ModelFileError(
             "the output would overwrite the source model", node=str(lost), remedy="give another output"

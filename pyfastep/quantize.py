@@ -20,7 +20,7 @@ import numpy as np
 
 from pyfastep import _quantizer
 from pyfastep._calibration import Batch, CalibrationData, count_samples, load_batches
-from pyfastep._model_paths import check_output, file_bytes
+from pyfastep._model_paths import check_output, data_beside, file_bytes, replacing
 from pyfastep._quantizer import METHODS, QuantizedWeight
 from pyfastep._stock import stock_session
 from pyfastep.errors import FastEPError
@@ -95,7 +95,8 @@ def quantize(
 
     Args:
         model: The float model; opsets below 13 are raised to 17.
-        output: The file to write; it appears only when everything succeeded.
+        output: The file to write; it appears only when everything succeeded. Above 1.8 GB its tensors stand in
+            `<output>.data`.
         data: Calibration data: a `.npz` file or a folder of them (arrays `[samples, ...]` named like the inputs), a
             `.jsonl` file (token ids, `{"input_ids": [...]}` or `{"text": "..."}` per line), a text file (one text per
             line), or an iterable of mappings from input names to arrays.
@@ -121,7 +122,7 @@ def quantize(
         raise FastEPError("max_length, batch_size and max_samples must be at least 1")
     source = Path(model)
     loaded = _quantizer.load_float_model(source)
-    target = check_output(output, source, beside=[f"{Path(output).name}.data"])
+    target = check_output(output, source, beside=[data_beside(Path(output)).name])
     calibration = load_batches(
         data,
         _quantizer.inputs_of(loaded),
@@ -185,7 +186,7 @@ def _mean_cosine(prepared: Path, quantized: Path, batches: list[Batch]) -> float
 
 def _publish(written: Path, target: Path) -> None:
     """Move the finished file, and its external data first, to where they belong."""
-    data = written.with_name(written.name + ".data")
-    if data.exists():
-        os.replace(data, target.with_name(data.name))
-    os.replace(written, target)
+    with replacing(target):
+        if data_beside(written).exists():
+            os.replace(data_beside(written), data_beside(target))
+        os.replace(written, target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -50,8 +49,8 @@ def exact_session(
     return stock_session(proto.SerializeToString(), configure)
 
 
-def _replace(nodes: Iterable[NodeProto]) -> None:
-    found = []
+def _replace(nodes: Any) -> None:
+    found: list[NodeProto] = []
     for node in nodes:
         for attribute in node.attribute:
             if attribute.type == AttributeProto.GRAPH:
@@ -67,9 +66,10 @@ def _unsign(graph: GraphProto, node: NodeProto, weight: int, zero_point: int) ->
     node.input.extend([""] * (zero_point + 1 - len(node.input)))
     known[""] = np.zeros((), np.int8)
     values = [known.get(node.input[place]) for place in (weight, zero_point)]
-    if any(value is None or value.dtype != np.int8 for value in values):
+    found = [value for value in values if value is not None and value.dtype == np.int8]
+    if len(found) < len(values):
         return
-    for place, value in zip((weight, zero_point), values, strict=True):
+    for place, value in zip((weight, zero_point), found, strict=True):
         name = f"{node.name or node.output[0]}/{place}_unsigned"
         moved = (value.astype(np.int16) + 128).astype(np.uint8)
         graph.initializer.append(numpy_helper.from_array(moved, name))

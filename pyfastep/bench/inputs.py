@@ -11,21 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyfastep._comparison import TENSOR_TYPES
 from pyfastep._model_scan import VOCABULARY, metadata, table_rows
 from pyfastep.errors import FastEPError
 
 Inputs = dict[str, NDArray[Any]]
 
-_TYPES = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(int8)": np.int8,
-    "tensor(uint8)": np.uint8,
-    "tensor(bool)": np.bool_,
-}
 _UNKNOWN_VOCABULARY = 1000  # small enough for any tokenizer
 _LENGTH_WORDS = ("seq", "len", "token", "time")
 
@@ -77,12 +68,12 @@ def make_inputs(session: Any, batch: int, length: int, *, vocabulary: int, seed:
         raise FastEPError(f"the batch is fixed to {size}, asked for {batch}", node=name, remedy=f"ask for {size}")
     inputs: Inputs = {}
     for info in session.get_inputs():
-        if info.type not in _TYPES:
+        if info.type not in TENSOR_TYPES:
             raise FastEPError(f"no values can be made for type {info.type}", node=info.name)
         first = _batch_axis(info.shape)
         shape = [_size(info.name, axis, dim, batch if axis == first else length) for axis, dim in enumerate(info.shape)]
         try:
-            inputs[info.name] = _values(info.name, shape, np.dtype(_TYPES[info.type]), vocabulary, seed)
+            inputs[info.name] = _values(info.name, shape, np.dtype(TENSOR_TYPES[info.type]), vocabulary, seed)
         except (MemoryError, ValueError, OverflowError) as error:
             raise FastEPError(f"no array of shape {shape}: {error}", node=info.name) from error
     return inputs

@@ -15,7 +15,7 @@ _MEGABYTE = 1e6
 
 _Model = Annotated[Path, typer.Argument(help="A converted model.")]
 _Output = Annotated[Path, typer.Option("--output", "-o", help="The compiled model to write.")]
-_Embed = Annotated[bool, typer.Option("--embed", help="One file; without it, plans go into <output>_fastep.bin.")]
+_Embed = Annotated[bool, typer.Option("--embed", help="One file; else plans go into <output's stem>_fastep.bin.")]
 _MaxTier = Annotated[str | None, typer.Option(help="Pack for no better tier: scalar, avx2, avxvnni, avx512vnni.")]
 _Strict = Annotated[bool, typer.Option("--strict/--no-strict", help="Fail if FastEP does not run a fastep node.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

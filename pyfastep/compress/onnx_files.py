@@ -49,13 +49,16 @@ def stored_weights(model: nn.Module, names: Iterable[str], path: Path) -> dict[s
     Raises:
         FastEPError: A weight is in the file twice.
     """
+    wanted = list(names)
+    if not wanted:
+        return {}
     exported = onnx.load(str(path))
     used = {node.input[1] for node in exported.graph.node if node.op_type in ("MatMul", "Gemm")}
     found: dict[str, list[str]] = {}
     for tensor in sorted((t for t in exported.graph.initializer if t.name in used), key=lambda t: t.name):
         found.setdefault(_key(numpy_helper.to_array(tensor)), []).append(tensor.name)
     result = {}
-    for name in names:
+    for name in wanted:
         weight = model.get_submodule(name).weight.detach().cpu().numpy()  # type: ignore[operator]
         straight = found.get(_key(weight), [])
         matches = {*straight, *found.get(_key(weight.T), [])}

@@ -26,6 +26,7 @@ pytest.importorskip("optimum.exporters.onnx")
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static  # noqa: E402
 
 from pyfastep.compress import export_onnx, prune_blocks  # noqa: E402
+from pyfastep.compress.export import Task  # noqa: E402
 from pyfastep.demo import models as demo_models  # noqa: E402
 from pyfastep.demo.similarity import token_batches  # noqa: E402
 from pyfastep.demo.text import docstrings  # noqa: E402
@@ -184,7 +185,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> TinyFactory:
             model = tiny_model(architecture, activation, heads)
             if sparsity:
                 prune_blocks(model, block=block, sparsity=sparsity)
-            task = "feature-extraction" if architecture == "bert" else "question-answering"
+            task: Task = "feature-extraction" if architecture == "bert" else "question-answering"
             fp32 = export_onnx(model, folder, task=task)
             names = ("input_ids", "attention_mask", *(["token_type_ids"] if architecture == "bert" else []))
             unconverted = Encoder(fp32, fp32, fp32, fp32, VOCABULARY, names)

@@ -21,7 +21,7 @@ pytest.importorskip("sentence_transformers")
 try:
     from sentence_transformers.sentence_transformer.modules import Pooling
 except ImportError:  # of older versions
-    from sentence_transformers.models import Pooling
+    from sentence_transformers.models import Pooling  # type: ignore[import-not-found,no-redef]
 
 from pyfastep.compress import export_onnx  # noqa: E402
 

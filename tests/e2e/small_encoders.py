@@ -12,6 +12,7 @@ import transformers
 
 import pyfastep
 from pyfastep.compress import export_onnx, prune_blocks
+from pyfastep.compress.export import Task
 
 from .batches import POSITIONS, VOCABULARY, Case
 
@@ -82,9 +83,9 @@ def torch_model(form: Form) -> Any:
             max_position_embeddings=POSITIONS,
             hidden_act=form.activation,
         )
-        model = transformers.BertModel(config, add_pooling_layer=False)
+        model: Any = transformers.BertModel(config, add_pooling_layer=False)
     else:
-        config = transformers.DistilBertConfig(
+        sizes = transformers.DistilBertConfig(
             dim=form.hidden,
             n_layers=2,
             n_heads=form.heads,
@@ -93,7 +94,7 @@ def torch_model(form: Form) -> Any:
             max_position_embeddings=POSITIONS,
             activation=form.activation,
         )
-        model = transformers.DistilBertForQuestionAnswering(config)
+        model = transformers.DistilBertForQuestionAnswering(sizes)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             is_norm_weight = "norm" in name.lower() and name.endswith("weight")
@@ -106,7 +107,7 @@ def build(form: Form, folder: Path) -> SmallEncoder:
     model = torch_model(form)
     if form.block is not None:
         prune_blocks(model, block=form.block, sparsity=form.sparsity)
-    task = "feature-extraction" if form.architecture == "bert" else "question-answering"
+    task: Task = "feature-extraction" if form.architecture == "bert" else "question-answering"
     fp32 = export_onnx(model, folder, task=task)
     names = ["input_ids", "attention_mask", *(["token_type_ids"] if form.architecture == "bert" else [])]
     data = [

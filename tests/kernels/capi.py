@@ -160,7 +160,7 @@ class Linear:
             array.view(np.uint8).fill(0x55)
 
     def __del__(self) -> None:
-        if self._handle:
+        if self._handle.value is not None:
             self._library.fastep_linear_free(self._handle)
 
     @property

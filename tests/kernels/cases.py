@@ -39,9 +39,9 @@ def make_spec(
     spread = max(1.0, 74 * 74 * float(np.sqrt(max(1, np.count_nonzero(values) / n))))
     fields: dict[str, Any] = {
         "weight": values.T if storage is None else encode_blocks(values, *storage),
-        "w_scale": rng.uniform(0.5, 1.5, n).astype(np.float32),
+        "w_scale": rng.uniform(0.5, 1.5, (n,)).astype(np.float32),
         "w_zero_point": np.zeros(1, np.int8),
-        "bias": rng.normal(0, 0.3, n).astype(np.float32),
+        "bias": rng.normal(0, 0.3, (n,)).astype(np.float32),
         "x_type": x_type,
         "x_scale": float(np.float32(1.5 / spread)),
         "x_zero_point": int(rng.integers(0, 256)) - (128 if x_type == "s8" else 0),

@@ -8,6 +8,7 @@ import pytest
 from . import encoder_capi as abi
 from . import encoder_oracle as oracle
 from .capi import Array, Capi, Guarded, guarded
+from .reference import fma
 from .test_encoder_kernels import aligned, floats, must_call, same_bits
 
 BLOCK, ROWS = 16, 8
@@ -73,7 +74,7 @@ def test_scores(capi: Capi, tier: str, lanes: int, features: int, keys: int) -> 
     same_bits(capi, tier, run)
     expected = np.zeros((keys, lanes), np.float32)
     for f in range(features):
-        expected = oracle.fma(k[:, f, None], q[f, 16 : 16 + lanes], expected)
+        expected = fma(k[:, f, None], q[f, 16 : 16 + lanes], expected)
     np.testing.assert_array_equal(run(tier)[0].data[:keys], expected)
 
 
@@ -95,7 +96,7 @@ def test_sums(capi: Capi, tier: str, lanes: int, features: int, keys: int) -> No
     same_bits(capi, tier, run)
     expected = np.zeros((features, lanes), np.float32)
     for j in range(keys):
-        expected = oracle.fma(v[j, :, None], e[j], expected)
+        expected = fma(v[j, :, None], e[j], expected)
     np.testing.assert_array_equal(run(tier)[0].data[:features], expected)
 
 
@@ -126,7 +127,7 @@ def test_softmax(capi: Capi, tier: str, lanes: int, keys: int, form: str) -> Non
     if bias is None:
         x = (scores - scores.max(0)) * np.float32(0.37)
     else:
-        t = oracle.fma(scores, np.float32(0.37), bias)
+        t = fma(scores, np.float32(0.37), bias)
         x = t - np.maximum(t.max(0), oracle.HIDDEN)
     np.testing.assert_array_equal(e, oracle.fine_exp2(x))
     total = np.zeros(lanes, np.float32)

@@ -24,7 +24,7 @@ def exact(form: str, x: Array) -> Array:
     """GELU in double."""
     x = x.astype(np.float64)
     if form == "gelu":
-        return x * 0.5 * np.frompyfunc(math.erfc, 1, 1)(-x * math.sqrt(0.5)).astype(np.float64)
+        return x * 0.5 * np.asarray(np.frompyfunc(math.erfc, 1, 1)(-x * math.sqrt(0.5)), np.float64)
     with np.errstate(over="ignore"):
         return x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 

@@ -93,8 +93,8 @@ def test_zero_points_of_the_weights(capi: Capi, tier: str, weight_type: type, pe
     info = np.iinfo(weight_type)
     for m, n, k in ((1, 1, 1), (17, 33, 65), (70, 50, 77), (33, 16, 4)):
         for x_type in ("u8", "s8"):
-            weight = rng.integers(info.min, info.max + 1, (k, n)).astype(weight_type)
-            zero_point = rng.integers(info.min, info.max + 1, n if per_channel else 1).astype(weight_type)
+            weight: Array = rng.integers(info.min, info.max + 1, (k, n)).astype(weight_type)
+            zero_point: Array = rng.integers(info.min, info.max + 1, n if per_channel else 1).astype(weight_type)
             spec = make_spec(rng, np.ones((n, k), np.int8), x_type=x_type, weight=weight, w_zero_point=zero_point)
             check(capi, spec, random_x(rng, m, k, x_type), tier)
 

@@ -67,9 +67,9 @@ def test_pack_planar(capi: Capi, tier: str, tokens: int, m: int, flip: int) -> N
 def test_unpack_writes_only_its_part(capi: Capi, tier: str, tokens: int, m: int, dtype: type) -> None:
     rng = np.random.default_rng([tokens, m])
     for rows in INPUTS:
-        values = rng.integers(0, 256, (-(-rows // 4) * 4, tokens)).astype(dtype)
+        values: Array = rng.integers(0, 256, (-(-rows // 4) * 4, tokens)).astype(dtype)
         tile = values if dtype is np.float32 else np.ascontiguousarray(values.reshape(-1, 4, tokens).swapaxes(1, 2))
-        y = np.full((m + 2, rows + 10), 99, dtype)
+        y: Array = np.full((m + 2, rows + 10), 99, dtype)
         expected = y.copy()
         expected[1:-1, 5:-5] = values[:rows, :m].T
         capi.unpack(tier, tile, rows, y[1:-1, 5:-5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_projections_in_front(capi: Capi, tier: str, heads: int, size: int, kind
     features = heads * size
     zero_point = {"u8": 117, "s8": -11, "f32": 0}[kind]
     x_scale = float(np.float32(1 / (2500 * features**0.5)))
-    options = {"y_type": kind, "y_zero_point": zero_point, "x_scale": x_scale, "x_zero_point": 110}
+    options: dict[str, Any] = {"y_type": kind, "y_zero_point": zero_point, "x_scale": x_scale, "x_zero_point": 110}
     linears = [make_spec(rng, sparse_values(rng, features, features, (4, 4), 0.4), **options) for _ in range(3)]
     of = [FLOAT if kind == "f32" else Quantization(s.y_type, s.y_scale, s.y_zero_point) for s in linears]
     y = Quantization("s8", 0.01, 3)
@@ -172,7 +173,7 @@ def test_projections_in_front(capi: Capi, tier: str, heads: int, size: int, kind
 def test_a_projection_that_is_a_residual_too(capi: Capi, tier: str) -> None:
     """It is no part of the merged product, which has no room for sums."""
     rng = np.random.default_rng(3)
-    options = {"y_type": "f32", "x_scale": 0.0004, "x_zero_point": 110}
+    options: dict[str, Any] = {"y_type": "f32", "x_scale": 0.0004, "x_zero_point": 110}
     linears = [make_spec(rng, sparse_values(rng, 32, 32, (4, 4), 0.4), **options) for _ in range(3)]
     norm = norm_spec(rng, 32)
     builder = PlanBuilder(capi)

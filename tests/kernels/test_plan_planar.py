@@ -141,7 +141,7 @@ def test_attention_and_norms(capi: Capi, tier: str, size: int, element: str) -> 
     norms = [norm(rng, hidden, element) for _ in range(3)]
     zero_point = norms[0].quantized.zero_point
     options: dict[str, Any] = {"x_type": element, "x_zero_point": zero_point}
-    narrow = {"y_type": element, "y_zero_point": zero_point} | options
+    narrow: dict[str, Any] = {"y_type": element, "y_zero_point": zero_point} | options
     q, k, v = (linear(rng, hidden, hidden, GATHERED, **narrow) for _ in range(3))
     types = [Quantization(spec.y_type, spec.y_scale, spec.y_zero_point) for spec in (q, k, v)]
     spec = AttentionSpec(heads, size**-0.5, types[0], types[1], types[2], Quantization(element, 0.01, zero_point))

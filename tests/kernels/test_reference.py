@@ -23,14 +23,14 @@ def nearest_float(exact: Fraction) -> np.float32:
 @given(a=floats, b=floats, c=floats)
 def test_fma_rounds_once(a: float, b: float, c: float) -> None:
     exact = Fraction(a) * Fraction(b) + Fraction(c)
-    found = reference.fma(np.float32([a]), np.float32([b]), np.float32([c]))[0]
+    found = reference.fma(*(np.array([x], np.float32) for x in (a, b, c)))[0]
     assert found == nearest_float(exact)
 
 
 def test_fma_where_two_roundings_differ_from_one() -> None:
     """(1 + 2^-12)^2 + 2^-60 lies just above a tie of float32, which a rounding to double would turn into the tie."""
-    a = np.float32([1 + 2.0**-12])
-    assert reference.fma(a, a, np.float32([2.0**-60]))[0] == np.float32(1 + 2.0**-11 + 2.0**-23)
+    a = np.array([1 + 2.0**-12], np.float32)
+    assert reference.fma(a, a, np.array([2.0**-60], np.float32))[0] == np.float32(1 + 2.0**-11 + 2.0**-23)
     assert np.float32(np.float64(a[0]) ** 2 + 2.0**-60) == np.float32(1 + 2.0**-11)
 
 

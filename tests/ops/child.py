@@ -102,7 +102,7 @@ def _run(
     feeds: dict[str, Array],
     options: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    np.savez(folder / "feeds.npz", **feeds)
+    np.savez(folder / "feeds.npz", **feeds)  # type: ignore[arg-type]  # of the names, none is allow_pickle
     arguments = json.dumps([str(library), str(folder), str(model), {"strict": "1"} | (options or {})])
     command = [sys.executable, "-c", _SETUP + code, arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

@@ -65,7 +65,7 @@ def attentions(
     """One attention behind the other that read one tensor, each as it is told, with so many heads."""
     graph = EncoderGraph()
     y = graph.add_input("x", np.uint8, "B", "S", FEATURES)
-    tensor = graph.add_input("shared", shared, *(f"d{i}" for i in range(rank)))
+    tensor = graph.add_input("shared", np.dtype(shared).type, *(f"d{i}" for i in range(rank)))
     for hiding, heads in roles:
         y = graph.attention([y, y, y], FEATURES, tensor, hiding, heads=heads)
     return graph, [y]

@@ -215,7 +215,7 @@ def encoder_model(
 
 def float_attention(b: EncoderBuilder, x: str, mask: str, scale: str) -> str:
     """Quantized linears around float products."""
-    pair, b.pair = b.pair, lambda value, *_: value  # type: ignore[method-assign,assignment,misc]
+    pair, b.pair = b.pair, lambda value, *_: value  # type: ignore[method-assign]
     merged = attention(b, x, mask, scale)
     b.pair = pair  # type: ignore[method-assign]
     return merged

@@ -113,7 +113,7 @@ def add_activation(builder: Builder, x: str, activation: str) -> str:
     return x
 
 
-def add_weight(b: Builder, form: str, weight: Array, w_scale: Array, axis: dict[str, int]) -> None:
+def add_weight(b: Builder, form: str, weight: Array, w_scale: Array, axis: dict[str, Any]) -> None:
     """The quantized weight `w` with `w_scale` and `w_zero`, in the orientation of the form."""
     b.constant("w_scale", w_scale)
     b.constant("w_zero", np.zeros(w_scale.shape), np.int8)
@@ -177,8 +177,8 @@ def linear_model(
     weight = random_weight(12, 20) if weight is None else weight
     n, k = weight.shape
     rng = np.random.default_rng(1)
-    w_scale = (rng.uniform(0.5, 1.5, n) / 127 if per_channel else np.full((), 1 / 127)).astype(np.float32)
-    bias_values = rng.standard_normal(n).astype(np.float32) if bias else None
+    w_scale = np.asarray(rng.uniform(0.5, 1.5, n) / 127 if per_channel else 1 / 127, np.float32)
+    bias_values = rng.standard_normal((n,)).astype(np.float32) if bias else None
     b = Builder(opset)
     batch = ["batch"] if form in RANK_2 else ["batch", "length"]
     b.input("x", [*batch, k])

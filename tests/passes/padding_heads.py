@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ class HeadBuilder(Builder):
     def c(self, value: float) -> str:
         return self.constant(f"c{len(self.initializers)}", value)
 
-    def n(self, op_type: str, *inputs: str, **attributes: object) -> str:
+    def n(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         return self.node(op_type, list(inputs), f"v{len(self.nodes)}", **attributes)
 
     def weight(self, *shape: int) -> str:
@@ -360,7 +361,7 @@ def head_model(head: Head, *, behind_attention: bool, mask_kind: str = "i64") ->
     """A head on its own, or behind an attention that computes `tokens`."""
     b = HeadBuilder(18)
     b.input("attention_mask", ["batch", "length"], mask_kind)
-    shape = ["batch", "length", FEATURES]
+    shape: list[str | int] = ["batch", "length", FEATURES]
     if behind_attention:
         q, k, v = (b.input(name, shape, "u8") for name in "qkv")
         scales = [name for operand in "qkv" for name in b.scale(operand, 0.1, 3)]

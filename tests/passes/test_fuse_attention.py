@@ -181,7 +181,7 @@ def test_values_that_leave_the_graph_keep_their_names(leaving: int) -> None:
     nodes = [onnx.helper.make_node("QuantizeLinear", ["v_y", *quantizer.input[1:]], ["extra_q"], name="extra_q")]
     for name in ("first", "second")[:leaving]:
         nodes.append(onnx.helper.make_node("DequantizeLinear", ["extra_q", *quantizer.input[1:]], [name], name=name))
-        shape = ["batch", "length", HEADS * HEAD_SIZE]
+        shape: list[str | int] = ["batch", "length", HEADS * HEAD_SIZE]
         source.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     insert_before(source, "v_split", *nodes)
     model, _ = convert(source)

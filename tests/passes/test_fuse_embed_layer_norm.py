@@ -85,7 +85,7 @@ def test_positions_that_count_tokens_need_no_node() -> None:
     RemoveUnusedPass()(model)
     node, last = model.graph
     assert last.op_type == "Identity"
-    assert [value.name for value in node.inputs[:2]] == ["input_ids", "token_type_ids"]
+    assert [value and value.name for value in node.inputs[:2]] == ["input_ids", "token_type_ids"]
 
 
 @pytest.mark.parametrize("rows", [POSITIONS - 3, POSITIONS + 3])
@@ -119,7 +119,7 @@ def test_positions_that_do_not_are_an_input() -> None:
 def test_tables_are_stored_as_they_were() -> None:
     model, _ = fuse(embed_model("first", with_type=True))
     (node,) = [node for node in model.graph if node.domain == "fastep"]
-    shapes = {v.name.split("/")[-1]: v.const_value for v in node.inputs if v is not None and v.const_value is not None}
+    shapes = {(v.name or "").split("/")[-1]: v.const_value for v in node.inputs if v and v.const_value is not None}
     assert shapes["word"].dtype == ir.DataType.UINT8
     assert list(shapes["word"].shape) == [WORDS, FEATURES]
     assert float(shapes["word_scale"].numpy()) == np.float32(0.01)

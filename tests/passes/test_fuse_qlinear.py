@@ -10,6 +10,8 @@ adds what `GELU_SLACK` allows.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -54,20 +56,24 @@ def check_against_source(source: Array, found: Array, exact: Array, bound: Array
 def exact_steps(model: ir.Model, feeds: dict[str, Array]) -> tuple[Array, Array, Array]:
     """The model's one QLinear before its last rounding, in double; the bound of the docstring; the reference's y."""
     ((node, variant),) = qlinear_nodes(model.graph)
-    inputs = {name: constant(value) for name, value in zip(variant.inputs[1:], node.inputs[1:], strict=True)}
+    inputs: dict[str, Any] = {
+        name: constant(value) for name, value in zip(variant.inputs[1:], node.inputs[1:], strict=True)
+    }
     quantizer = node.inputs[0].producer()  # type: ignore[union-attr]
     assert quantizer is not None
     scale, zero = (constant(value) for value in quantizer.inputs[1:3])
-    steps = np.rint(feeds["x"] / scale) + zero  # type: ignore[operator]
-    info = np.iinfo(zero.dtype)  # type: ignore[union-attr]
+    assert scale is not None
+    assert zero is not None
+    steps = np.rint(feeds["x"] / scale) + zero
+    info = np.iinfo(zero.dtype)
     inputs["x"] = np.clip(steps, info.min, info.max).astype(info.dtype)
-    shape = tuple(node.attributes["weight_shape"].as_ints())
-    y = reference(variant, inputs, shape)  # type: ignore[arg-type]
+    n, k = node.attributes["weight_shape"].as_ints()
+    y = reference(variant, inputs, (n, k))
     layer = node.meta[LAYER]
-    x = (inputs["x"].astype(np.float64) - inputs["x_zero_point"]) * inputs["x_scale"]  # type: ignore[operator]
+    x = (inputs["x"].astype(np.float64) - inputs["x_zero_point"]) * inputs["x_scale"]
     w = layer.weight.astype(np.float64) * inputs["w_scale"]
-    v, size = x @ w + inputs["bias"], np.abs(x) @ np.abs(w) + np.abs(inputs["bias"])  # type: ignore[operator]
-    bound = (shape[1] + 16) * UNIT * size
+    v, size = x @ w + inputs["bias"], np.abs(x) @ np.abs(w) + np.abs(inputs["bias"])
+    bound = (k + 16) * UNIT * size
     if variant.activation == "relu":
         v = np.maximum(v, 0)
     if variant.activation.startswith("gelu"):
@@ -81,8 +87,8 @@ def exact_steps(model: ir.Model, feeds: dict[str, Array]) -> tuple[Array, Array,
         inputs["y_scale"], inputs["y_zero_point"] = (constant(value) for value in readers[0].inputs[1:3])
         y = run_quantizer(y, inputs["y_scale"], inputs["y_zero_point"])
     if "y_scale" in inputs:
-        v = v / inputs["y_scale"] + inputs["y_zero_point"]  # type: ignore[operator]
-        bound = bound / inputs["y_scale"] + 4 * UNIT * np.abs(v)  # type: ignore[operator]
+        v = v / inputs["y_scale"] + inputs["y_zero_point"]
+        bound = bound / inputs["y_scale"] + 4 * UNIT * np.abs(v)
     return v, bound, y
 
 

@@ -17,7 +17,7 @@ from pyfastep.passes.infer_shapes import InferShapesPass
 from .encoders import FEATURES, EncoderBuilder
 from .models import op_types, run, to_ir
 
-SHAPE = ["batch", "length", FEATURES]
+SHAPE: list[str | int] = ["batch", "length", FEATURES]
 
 
 def residual_model(

@@ -23,8 +23,9 @@ def test_outputs_without_shape_get_one() -> None:
     model = to_ir(linear_model(weight=random_weight(12, 20), y_type="f32"))
     model.graph.outputs[0].shape = None
     InferShapesPass()(model)
-    assert model.graph.outputs[0].shape is not None
-    assert model.graph.outputs[0].shape[-1] == 12
+    (output,) = model.graph.outputs
+    assert output.shape is not None
+    assert output.shape[-1] == 12
 
 
 def test_declared_shapes_stay() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -129,6 +131,7 @@ def test_values_that_are_read_twice_cost_no_more(op: str, expected: list[int] | 
     b = EncoderBuilder()
     here = b.c([1], np.int64)
     for index in range(40):
-        here = b.node(op, [here, here], f"y{index}", **({"axis": 0} if op == "Concat" else {}))
+        attributes: dict[str, Any] = {"axis": 0} if op == "Concat" else {}
+        here = b.node(op, [here, here], f"y{index}", **attributes)
     b.output(here, [None])
     assert elements(to_ir(b.build()).graph[-1].outputs[0]) == expected

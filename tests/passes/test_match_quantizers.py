@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -97,7 +99,7 @@ def test_one_sided(zero_point: int, dtype: str, one_sided: bool) -> None:
     assert Scale(np.asarray(np.float32(1)), np.asarray(zero_point, type_)).is_one_sided is one_sided
 
 
-def quantizer(scale: object, zero_point: object = None, opset: int = 21, **attributes: int) -> ir.Node:
+def quantizer(scale: object, zero_point: object = None, opset: int = 21, **attributes: Any) -> ir.Node:
     b = Builder(opset)
     b.input("x", ["n", 4])
     inputs = ["x", b.constant("s", scale, np.asarray(scale).dtype)]

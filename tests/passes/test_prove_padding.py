@@ -136,7 +136,7 @@ def with_second_attention(change: str) -> ir.Model:
         attention.input[-1] = second.input[-1] = "negated"
         model.graph.node.insert(0, helper.make_node("Neg", ["attention_mask"], ["negated"]))
     model.graph.node.append(second)
-    shape = ["batch", "length", FEATURES]
+    shape: list[str | int] = ["batch", "length", FEATURES]
     model.graph.value_info.append(helper.make_tensor_value_info("tokens_of_second", TensorProto.FLOAT, shape))
     model.graph.node.append(helper.make_node("Gather", ["tokens_of_second", "first_index"], ["y2"], axis=1))
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.int64(0), "first_index"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -46,7 +48,7 @@ def test_reshape(shape: list[object], target: list[int], goes: bool) -> None:
 @pytest.mark.parametrize(
     ("op_type", "attributes"), [("Identity", {}), ("Cast", {"to": 1}), ("Dropout", {}), ("Expand", {})]
 )
-def test_others(op_type: str, attributes: dict[str, int]) -> None:
+def test_others(op_type: str, attributes: dict[str, Any]) -> None:
     b = builder({"x": [2, 3]})
     inputs = ["x", *([b.constant("shape", [1, 3], np.int64)] if op_type == "Expand" else [])]
     b.node("Relu", [b.node(op_type, inputs, "same", **attributes)], "y")
@@ -58,7 +60,7 @@ def test_others(op_type: str, attributes: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(("op_type", "attributes"), [("Cast", {"to": 6}), ("Expand", {})])
-def test_what_changes_something_stays(op_type: str, attributes: dict[str, int]) -> None:
+def test_what_changes_something_stays(op_type: str, attributes: dict[str, Any]) -> None:
     b = builder({"x": [1, 3]})
     inputs = ["x", *([b.constant("shape", [2, 3], np.int64)] if op_type == "Expand" else [])]
     b.node("Abs", [b.node(op_type, inputs, "other", **attributes)], "y")

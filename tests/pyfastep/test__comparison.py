@@ -58,7 +58,7 @@ def test_a_model_that_does_not_load() -> None:
 
 
 def test_inputs_by_name_and_type() -> None:
-    inputs = {
+    inputs: dict[str, tuple[int, list[Any]]] = {
         "ids": (TensorProto.INT64, ["batch", "length"]),
         "mask": (TensorProto.INT64, ["batch", "length"]),
         "x": (TensorProto.FLOAT, ["batch", 3, "other"]),

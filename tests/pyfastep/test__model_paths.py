@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnx.external_data_helper
 import pytest
 
 import pyfastep
-from pyfastep._model_paths import check_model, check_output, file_bytes, files_of
+from pyfastep._model_paths import check_model, check_output, data_beside, file_bytes, files_of, replacing
 from pyfastep.errors import ModelFileError
 
 
@@ -77,4 +79,92 @@ def test_what_the_source_reads_is_not_overwritten(divided_model: Path, tmp_path:
     (tmp_path / "link.onnx").symlink_to(weights)
     with pytest.raises(ModelFileError, match="would overwrite its source"):
         check_output(tmp_path / "link.onnx", divided_model)
-    assert check_output(tmp_path / "new.onnx", divided_model, beside=["new.onnx.data"])
+    new = tmp_path / "new.onnx"
+    assert check_output(new, divided_model, beside=["new.onnx.data"]) == new
+
+
+def with_data(float_model: Path, path: Path) -> Path:
+    """Writes the model to `path`, its tensors into `<path>.data`, which is returned."""
+    location = data_beside(path).name
+    onnx.save(onnx.load(float_model), path, save_as_external_data=True, location=location, size_threshold=16)
+    return data_beside(path)
+
+
+def test_the_data_of_a_model_that_was_replaced_goes(float_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m.onnx"
+    data = with_data(float_model, target)
+    with replacing(target):
+        (tmp_path / "draft").write_bytes(float_model.read_bytes())
+        (tmp_path / "draft").replace(target)
+        assert data.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_data_that_may_be_anothers_stays(float_model: Path, divided_model: Path, tmp_path: Path) -> None:
+    target, weights = tmp_path / "m.onnx", tmp_path / "weights[1].bin"
+    data = data_beside(target)
+    for old in (b"no model", float_model.read_bytes()):  # which reads no data
+        target.write_bytes(old)
+        data.write_bytes(b"somebody's")
+        with replacing(target):
+            target.write_bytes(float_model.read_bytes())
+        assert data.read_bytes() == b"somebody's"
+    with_data(float_model, target)
+    (tmp_path / "copy.onnx").write_bytes(target.read_bytes())  # reads the same data
+    with replacing(target):
+        target.write_bytes(float_model.read_bytes())
+    assert data.exists()
+    with replacing(divided_model):  # its user chose the name of the data
+        divided_model.write_bytes(float_model.read_bytes())
+    assert weights.exists()
+
+
+def test_data_that_was_written_anew_stays(float_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m.onnx"
+    with_data(float_model, target)
+    (tmp_path / "drafts").mkdir()
+    draft = with_data(float_model, tmp_path / "drafts" / "m.onnx")
+    with replacing(target):
+        draft.replace(data_beside(target))
+        target.write_bytes(float_model.read_bytes())  # whoever reads it
+    assert data_beside(target).exists()
+
+
+def test_an_error_takes_no_data_away(float_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m.onnx"
+    data = with_data(float_model, target)
+    with pytest.raises(OSError, match="full"), replacing(target):
+        raise OSError("full")
+    assert data.exists()
+
+
+def test_the_data_of_a_model_that_a_link_leads_to_stays(float_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    stored, target = tmp_path / "store" / "m.onnx", tmp_path / "m.onnx"
+    data = with_data(float_model, stored)
+    target.symlink_to(stored)
+    data_beside(target).symlink_to(data)
+    with replacing(target):
+        target.unlink()
+        target.write_bytes(float_model.read_bytes())
+    assert files_of(stored) == {stored, data}
+    assert data_beside(target).exists()
+
+
+def test_data_of_constants_and_of_subgraphs_is_known(tmp_path: Path) -> None:
+    """onnx.checker keeps nobody from dividing those, too."""
+    node, tensors = onnx.helper.make_node, []
+    for name in ("weight", "constant", "branch"):
+        tensor = onnx.numpy_helper.from_array(np.zeros(4, np.float32), name)
+        onnx.external_data_helper.set_external_data(tensor, f"{name}.bin")
+        tensors.append(tensor)
+    weight, constant, within = tensors
+    branch = onnx.helper.make_graph([node("Identity", ["branch"], ["z"])], "branch", [], [], [within])
+    nodes = [
+        node("Constant", [], ["c"], value=constant),
+        node("If", ["condition"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], [], [weight])).SerializeToString())
+    names = {"m.onnx", "weight.bin", "constant.bin", "branch.bin"}
+    assert {file.name for file in files_of(path)} == names

@@ -54,6 +54,23 @@ def test_it_leaves_no_plans_that_nothing_reads(fast_model: Path, tmp_path: Path)
     assert (tmp_path / "c_fastep.bin").read_bytes() == b"somebody's"
 
 
+def test_it_leaves_no_data_of_a_converted_model(quantized_model: Path, fast_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "c.onnx"
+    pyfastep.convert(quantized_model, target, external_data=True)
+    compile_model(fast_model, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.onnx", "c_fastep.bin"]
+    pyfastep.convert(quantized_model, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.onnx"]
+
+
+def test_it_leaves_plans_that_a_copy_reads(fast_model: Path, tmp_path: Path) -> None:
+    target, copy = tmp_path / "c.onnx", tmp_path / "copy.onnx"
+    compile_model(fast_model, target)
+    copy.write_bytes(target.read_bytes())
+    compile_model(fast_model, target, embed=True)
+    assert read_plans(copy)
+
+
 def test_it_leaves_the_plans_of_others(fast_model: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "m.scalar", tmp_path / "m.avx2"
     compile_model(fast_model, first, max_tier="scalar")
@@ -105,6 +122,9 @@ def test_refusals(fast_model: Path, float_model: Path, half_model: Path, tmp_pat
         compile_model(tmp_path / "missing.onnx", target)
     with pytest.raises(ModelFileError, match="the output's folder does not exist"):
         compile_model(fast_model, tmp_path / "nowhere" / "c.onnx")
+    for folder in (tmp_path, "."):
+        with pytest.raises(ModelFileError, match="the output is a folder"):
+            compile_model(fast_model, folder)
     assert not list(tmp_path.iterdir())
 
 

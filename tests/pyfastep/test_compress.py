@@ -95,7 +95,8 @@ def test_equal_figures_are_no_luck(output: Path) -> None:
     stock = stock_session(file)
     logits = []
     for session in (pyfastep.InferenceSession(file, strict=True), stock):
-        run, kept = session_runner(session), []
+        run = session_runner(session)
+        kept: list[Any] = []
 
         def keep(feeds: Any, run: Any = run, kept: list[Any] = kept) -> Any:
             kept.append(run(feeds))

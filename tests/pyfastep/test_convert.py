@@ -208,6 +208,18 @@ def test_external_data(models: dict[str, Path], tmp_path: Path) -> None:
         assert np.array_equal(one, two)
 
 
+def test_external_data_goes_with_the_model_that_read_it(models: dict[str, Path], tmp_path: Path) -> None:
+    target, data = tmp_path / "fast.onnx", tmp_path / "fast.onnx.data"
+    convert(models["products"], target, external_data=True)
+    failure(ConversionError, models["products"].with_name("float.onnx"), target)
+    assert data.exists()
+    convert(models["products"], target, external_data=True)
+    assert data.exists()
+    convert(models["products"], target)
+    assert not data.exists()
+    outputs(target)
+
+
 def test_verify_reports_the_difference(models: dict[str, Path]) -> None:
     assert convert(models["products"]).largest_difference is None
     difference = convert(models["products"], verify=True).largest_difference
@@ -307,6 +319,7 @@ def test_broken_models(models: dict[str, Path], name: str, tmp_path: Path) -> No
 
 def test_files_that_cannot_be_read(models: dict[str, Path], tmp_path: Path) -> None:
     assert "no such file" in failure(ModelFileError, tmp_path / "missing.onnx")
+    assert "is a folder" in failure(ModelFileError, models["products"], ".")
     short = tmp_path / "short.onnx"
     short.write_bytes(models["products"].read_bytes()[:-100])
     assert "truncated" in failure(ModelFileError, short, tmp_path / "fast.onnx")

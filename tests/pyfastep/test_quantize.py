@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import pyfastep
+from pyfastep import _quantizer
 from pyfastep._stock import stock_session
 from pyfastep.errors import FastEPError
 
@@ -163,7 +164,8 @@ def test_sequences_are_cut_to_the_length_asked_for(float_model: Path, tmp_path: 
     for max_length in (4, 2):
         report = pyfastep.quantize(float_model, tmp_path / "q.onnx", data=tmp_path / "x.jsonl", max_length=max_length)
         assert report.samples == 1
-    for options in ({"max_length": 5}, {}):
+    cases: tuple[dict[str, Any], ...] = ({"max_length": 5}, {})
+    for options in cases:
         with pytest.raises(FastEPError, match="vocabulary"):
             pyfastep.quantize(float_model, tmp_path / "r.onnx", data=tmp_path / "x.jsonl", **options)
 
@@ -201,6 +203,22 @@ def test_external_data_counts_and_is_not_overwritten(float_model: Path, calibrat
     with pytest.raises(FastEPError, match=r"weights\.bin: the output would overwrite its source"):
         pyfastep.quantize(source, weights, data=calibration)
     assert weights.read_bytes() == before
+
+
+def test_a_large_model_has_data_beside_it_that_goes_with_it(
+    float_model: Path, calibration: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above 2 GB, with the limit lowered."""
+    output = tmp_path / "q.onnx"
+    names = []
+    for limit in (0, 10**9):
+        monkeypatch.setattr(_quantizer, "_EXTERNAL_ABOVE_BYTES", limit)
+        report = pyfastep.quantize(float_model, output, data=calibration)
+        names.append(sorted(os.listdir(tmp_path)))
+        assert report.output_bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
+        for a, b in zip(run(float_model, calibration[0]), run(output, calibration[0]), strict=True):
+            assert cosine(a, b) > 0.99
+    assert names == [["q.onnx", "q.onnx.data"], ["q.onnx"]]
 
 
 def test_progress_may_print(
@@ -327,6 +345,7 @@ def test_outputs_that_cannot_be_written(float_model: Path, calibration: list[Any
     for output, message in (
         (tmp_path / "nowhere" / "q.onnx", "folder does not exist"),
         (tmp_path, "is a folder"),
+        (".", "is a folder"),
         (float_model, "overwrite its source"),
     ):
         with pytest.raises(FastEPError, match=message):

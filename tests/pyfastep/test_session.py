@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 
 import pyfastep
+from pyfastep._model_scan import fastep_nodes
 from pyfastep.errors import FastEPError
 
 from ..stock import exact_session
@@ -139,7 +140,7 @@ def quiet_options() -> Any:
 
 def test_a_node_that_is_left_is_warned_about_with_the_count(half_model: Path) -> None:
     count = 1 if VERSION >= (1, 24) else "some"
-    total = len(pyfastep.session.fastep_nodes(half_model))
+    total = len(fastep_nodes(half_model))
     with pytest.warns(UserWarning, match=f"leaves {count} of {total} fastep nodes") as caught:
         session = pyfastep.InferenceSession(half_model, quiet_options())
     assert len(caught) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 from collections import Counter
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pyfastep.compress.checked import Checked, number
+from pyfastep.compress.pattern import parse_pattern
 from pyfastep.compress.recipe import Recipe
 from pyfastep.compress.recipe_file import file_or_ready, from_tables, load_recipe
 from pyfastep.compress.toml_file import read_toml
 from pyfastep.errors import FastEPError
 
 __all__ = ["Cell", "Ordering", "Run", "Study", "load_study", "ready_studies"]
+
+_SPARSITY = "prune.sparsity"
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,9 @@ class Study(Checked):
         near = Path(self.folder) / self.recipe
         try:
             changes: list[str | tuple[str, Any]] = [*self.set, *cell.set, *cell.values.items(), ("seed", seed)]
-            return load_recipe(near if near.is_file() else self.recipe, changes)
+            recipe = load_recipe(near if near.is_file() else self.recipe, changes)
+            _check_sparsity(cell, recipe)
+            return recipe
         except FastEPError as error:
             place = f"cell {cell.name!r}: {error.node}"
             raise FastEPError(error.problem, node=place, remedy=error.remedy) from error
@@ -178,6 +184,24 @@ def load_study(study: str | os.PathLike[str], changes: Iterable[str] = ()) -> St
     loaded = replace(loaded, set=(*loaded.set, *changes))
     loaded.runs()
     return loaded
+
+
+def _check_sparsity(cell: Cell, recipe: Recipe) -> None:
+    """A sparsity that the pattern overrules would stand in the cell's name, and in what is said of the differences.
+
+    Raises:
+        FastEPError: The cell sets one.
+    """
+    if not any(change.partition("=")[0].replace(" ", "") == _SPARSITY for change in (*cell.set, *cell.values)):
+        return
+    pattern, found = parse_pattern(recipe.prune.pattern), recipe.prune.sparsity
+    expected = pattern.target(found)
+    if not math.isclose(found, expected):
+        raise FastEPError(
+            f"expected {expected:g}, which the pattern {pattern} decides itself, found {found:g}",
+            node=_SPARSITY,
+            remedy="give that pattern a cell of its own that sets no sparsity",
+        )
 
 
 def _slug(name: str) -> str:

@@ -35,9 +35,10 @@ def test_long_names_fit(fast_model: Path) -> None:
         for i, step in enumerate(report.steps)
     )
     steps = tuple(replace(step, n=12288, k=12288, kernel="dense") for step in steps)
-    console = Console(file=io.StringIO(), width=LEAST_WIDTH)
+    file = io.StringIO()
+    console = Console(file=file, width=LEAST_WIDTH)
     print_report(replace(report, steps=steps), console, top=3, what_if=True)
-    printed = console.file.getvalue()
+    printed = file.getvalue()
     assert "12288 x 12288" in printed
     assert "1234.500" in printed
     assert "…" not in printed

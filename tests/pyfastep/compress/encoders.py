@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+import torch  # noqa: E402
 
 _SIZES = {
     "hidden_size": 16,

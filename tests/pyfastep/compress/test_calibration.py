@@ -8,10 +8,12 @@ import pytest
 
 from .encoders import batches, tiny_bert, tiny_distilbert, tiny_modernbert
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from pyfastep.compress.calibration import Calibrator, Stage, find_stages, real_rows, recorded_calls, run_model  # noqa: E402
-from pyfastep.compress.selection import select_linears  # noqa: E402
+import torch
+
+from pyfastep.compress.calibration import Calibrator, Stage, find_stages, real_rows, recorded_calls, run_model
+from pyfastep.compress.selection import select_linears
 
 DATA = batches(count=3)
 LAYER = "encoder.layer.1"

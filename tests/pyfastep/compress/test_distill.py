@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from .encoders import batches, tiny_bert
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
+
+import torch  # noqa: E402
 
 from pyfastep.compress import distill  # noqa: E402
 from pyfastep.compress.recipe import DistillSettings  # noqa: E402
@@ -42,6 +45,7 @@ def test_logits_of_padding_have_no_share() -> None:
     loss = distill.logit_loss(student, teacher, 2.0, mask)
     assert float(loss) == pytest.approx(sum(alone) / 2, rel=1e-5)
     loss.backward()
+    assert student.grad is not None
     assert student.grad[1, 3:].tolist() == [0.0, 0.0]
     assert student.grad[mask.bool()].abs().min() > 0
 
@@ -154,7 +158,7 @@ def test_gradients_reach_the_student_alone() -> None:
 def test_sizes_that_cannot_be_compared() -> None:
     from types import SimpleNamespace
 
-    student = SimpleNamespace(config=SimpleNamespace(hidden_size=8))
+    student: Any = SimpleNamespace(config=SimpleNamespace(hidden_size=8))
     distiller = distill.Distiller(DistillSettings(hidden=1.0), tiny_bert(), ())
     with pytest.raises(FastEPError, match=r"distill.hidden: hidden states of 16 features.*student's 8"):
         distiller.check(student)

@@ -9,10 +9,12 @@ import pytest
 
 from .encoders import batches, tiny_bert, tiny_distilbert
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from pyfastep.compress.equalize import equalize_attention  # noqa: E402
-from pyfastep.compress.prune import prune_blocks  # noqa: E402
+import torch
+
+from pyfastep.compress.equalize import equalize_attention
+from pyfastep.compress.prune import prune_blocks
 
 
 @pytest.mark.parametrize("make", [lambda: tiny_bert("BertForQuestionAnswering"), tiny_distilbert])
@@ -38,7 +40,7 @@ def test_query_and_key_peak_alike() -> None:
     with torch.no_grad():
         attention.key.weight[3].mul_(50.0)
     equalize_attention(model, batches())
-    peaks = {}
+    peaks: dict[str, list[torch.Tensor]] = {}
 
     def watch(name: str) -> object:
         return lambda module, inputs, output: peaks.setdefault(name, []).append(output.abs().flatten(0, 1).amax(dim=0))
@@ -94,8 +96,10 @@ def test_padding_sets_no_factor() -> None:
 
 
 def test_another_architecture_is_left_alone() -> None:
-    class Other(torch.nn.Sequential):  # type: ignore[misc, name-defined]
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    class Other(torch.nn.Sequential):
+        def forward(  # type: ignore[override]
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+        ) -> torch.Tensor:
             return input_ids
 
     assert equalize_attention(Other(torch.nn.Linear(4, 4)), batches(count=1)) == 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from pyfastep.compress.layer_solver import LayerSolver  # noqa: E402
-from pyfastep.compress.masks import expand_mask  # noqa: E402
+import torch
+
+from pyfastep.compress.layer_solver import LayerSolver
+from pyfastep.compress.masks import expand_mask
 
 DAMPING = 1e-9
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from pyfastep.compress.masks import expand_mask, keep_global, keep_per_layer  # noqa: E402
-from pyfastep.compress.pattern import parse_pattern  # noqa: E402
+import torch
+
+from pyfastep.compress.masks import expand_mask, keep_global, keep_per_layer
+from pyfastep.compress.pattern import parse_pattern
 
 
 def scores(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -37,6 +37,11 @@ def test_every_linear_is_found_in_the_file(tmp_path: Path) -> None:
     assert read_metadata(path) == {"recipe": {"name": "x"}, "seed": 2}
 
 
+def test_a_file_is_not_read_for_nothing(tmp_path: Path) -> None:
+    """Nor are its weights hashed: a model that is not pruned asks for none."""
+    assert stored_weights(tiny_bert(), [], tmp_path / "missing.onnx") == {}
+
+
 def test_metadata_keep_their_order(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), str(path))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
 
-from pyfastep.compress.prune import block_scores, prune_blocks  # noqa: E402
-from pyfastep.errors import FastEPError  # noqa: E402
+import torch
+import transformers
+
+from pyfastep.compress.prune import block_scores, prune_blocks
+from pyfastep.errors import FastEPError
 
 
-def stack(*shapes: tuple[int, int], seed: int = 0) -> torch.nn.Module:
+def stack(*shapes: tuple[int, int], seed: int = 0) -> Any:
     """Linears [out, in] below a ModuleList, as encoders have them, and a head that is not."""
     torch.manual_seed(seed)
     model = torch.nn.Module()
@@ -161,7 +165,7 @@ def test_bad_block(block: tuple[int, int]) -> None:
 
 def test_bad_scope() -> None:
     with pytest.raises(FastEPError, match='"layer" or "global"'):
-        prune_blocks(stack((8, 8)), scope="model")
+        prune_blocks(stack((8, 8)), scope="model")  # type: ignore[arg-type]
 
 
 def test_pattern_without_a_match_names_the_modules() -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from .encoders import batches, tiny_bert, tiny_distilbert
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from pyfastep.compress import qat  # noqa: E402
-from pyfastep.compress.selection import select_linears  # noqa: E402
-from pyfastep.errors import FastEPError  # noqa: E402
+import torch
+
+from pyfastep.compress import qat
+from pyfastep.compress.selection import select_linears
+from pyfastep.errors import FastEPError
 
 
 def test_inputs_are_rounded_as_onnxruntime_does() -> None:
@@ -44,18 +48,22 @@ def test_gradients_pass_within_the_range_and_reach_it() -> None:
     x = torch.tensor([-5.0, 0.3, 5.0], requires_grad=True)
     low, high = torch.tensor(-1.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
     qat.fake_quantize(x, low, high).sum().backward()
+    assert x.grad is not None
     assert x.grad.tolist() == [0.0, 1.0, 0.0]
+    assert high.grad is not None
+    assert low.grad is not None
     assert float(high.grad) > 0.5  # a wider range raises what is cut above
     assert float(low.grad) > 0.5
     weight = torch.randn(3, 5, requires_grad=True)
     qat.fake_quantize_weight(weight).sum().backward()
-    assert (weight.grad == 1).all()
+    assert weight.grad is not None
+    assert weight.grad.eq(1).all()
 
 
 @pytest.mark.parametrize("make", [lambda: tiny_bert("BertForQuestionAnswering"), tiny_distilbert])
 @pytest.mark.parametrize("mode", ["averaged", "learned"])
-def test_insert_train_remove(make: object, mode: str) -> None:
-    model = make()  # type: ignore[operator]
+def test_insert_train_remove(make: Callable[[], Any], mode: Any) -> None:
+    model = make()
     plain = deepcopy(model)
     names = list(select_linears(model))
     qat.insert_fake_quantization(model, names, batches(), mode)
@@ -123,7 +131,7 @@ def test_an_end_at_zero_comes_back() -> None:
     assert quantizer.range[0] < -1.0
 
 
-def with_loud_padding() -> object:
+def with_loud_padding() -> Any:
     """After layer normalization nothing is larger than a vector with one component."""
     model = tiny_bert(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     with torch.no_grad():

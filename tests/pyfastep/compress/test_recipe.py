@@ -41,7 +41,7 @@ def test_defaults_make_a_recipe() -> None:
     ("make", "message"),
     [
         (lambda: PruneSettings(sparsity=1.5), r"sparsity: expected a number between 0 and 0.999, found 1.5"),
-        (lambda: PruneSettings(method="magic"), r"method: expected one of gradual, .*, found 'magic'"),
+        (lambda: PruneSettings(method="magic"), r"method: expected one of gradual, .*, found 'magic'"),  # type: ignore[arg-type]
         (lambda: PruneSettings(pattern="4 by 1"), r"pattern: expected RxC"),
         (lambda: PruneSettings(begin=0.8, end=0.5), r"end: expected at least begin = 0.8, found 0.5"),
         (lambda: PruneSettings(layer_bounds=(0.9, 0.5)), r"layer_bounds: expected \[least, highest\]"),
@@ -55,7 +55,10 @@ def test_defaults_make_a_recipe() -> None:
         ),
         (lambda: DistillSettings(task=0, logits=0), r"every weight of the loss is 0"),
         (lambda: DistillSettings(hidden=1, cache=True), r"cache: hidden states are too large"),
-        (lambda: TrainSettings(dropout="none"), r"dropout: expected a number or one of auto, model, found 'none'"),
+        (
+            lambda: TrainSettings(dropout="none"),  # type: ignore[arg-type]
+            r"dropout: expected a number or one of auto, model, found 'none'",
+        ),
         (lambda: TrainSettings(dropout=1.5), r"dropout: expected a number between 0 and 1, found 1.5"),
         (lambda: QuantizeSettings(method="qat"), r"train.steps: expected at least 1 with method = qat"),
         (lambda: DataSettings(train="a.json"), r"eval|both train and eval"),

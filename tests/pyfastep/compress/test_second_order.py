@@ -8,11 +8,13 @@ import pytest
 
 from .encoders import batches, tiny_bert, tiny_distilbert, tiny_modernbert
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from pyfastep.compress.prune import prune_blocks  # noqa: E402
-from pyfastep.compress.recipe import PruneSettings  # noqa: E402
-from pyfastep.compress.second_order import prune_second_order  # noqa: E402
+import torch
+
+from pyfastep.compress.prune import prune_blocks
+from pyfastep.compress.recipe import PruneSettings
+from pyfastep.compress.second_order import prune_second_order
 
 DATA = batches(count=8, rows=16, length=20)
 
@@ -65,8 +67,7 @@ def test_an_encoder_that_normalizes_before() -> None:
 
 def test_inputs_that_the_encoder_does_not_take_are_left_out() -> None:
     """A BertTokenizer gives token types, DistilBERT takes none."""
-    plain, more = (
-        prune_second_order(model, PruneSettings(sparsity=0.5, rounds=1), batches(types=types)) and model
-        for model, types in ((tiny_distilbert(), False), (tiny_distilbert(), True))
-    )
+    plain, more = tiny_distilbert(), tiny_distilbert()
+    for model, types in ((plain, False), (more, True)):
+        prune_second_order(model, PruneSettings(sparsity=0.5, rounds=1), batches(types=types))
     assert all(torch.equal(x, y) for x, y in zip(plain.parameters(), more.parameters(), strict=True))

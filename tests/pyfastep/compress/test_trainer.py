@@ -12,9 +12,12 @@ import pytest
 
 from .encoders import batches, tiny_bert, tiny_distilbert
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
 
 from pyfastep.compress import trainer  # noqa: E402
 from pyfastep.compress.distill import Distiller, add_teacher_columns  # noqa: E402
@@ -146,7 +149,8 @@ def test_a_kill_while_a_checkpoint_is_written_changes_no_weight(
 ) -> None:
     settings = replace(THREE_EPOCHS, save_every=save_every)
     owner, method = KILLS[place]
-    original, calls = getattr(owner, method), []
+    original = getattr(owner, method)
+    calls: list[Any] = []
 
     def kill_at_the_second(*args: Any, **kwargs: Any) -> Any:
         calls.append(None)
@@ -169,7 +173,8 @@ def test_each_training_has_its_own_precision(tmp_path: Path) -> None:
     """And what it set for itself is gone afterwards; bf16 needs no CPU that is fast in it."""
     model, kinds, before = tiny_bert("BertForSequenceClassification"), set(), dict(os.environ)
     model.classifier.register_forward_hook(lambda module, args, output: kinds.add(output.dtype))
-    for precision, kind in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+    cases: tuple[tuple[Any, torch.dtype], ...] = (("bf16", torch.bfloat16), ("fp32", torch.float32))
+    for precision, kind in cases:
         log = run(model, tmp_path / precision, replace(SETTINGS, steps=2, precision=precision))
         assert (log.cost.precision, kinds) == (precision, {kind})
         assert [row["step"] for row in log.evaluations] == [0, 1, 2]
@@ -254,12 +259,13 @@ def test_inputs_that_model_and_teacher_do_not_take_are_left_out(cache: bool, tmp
     log = trainer.train(
         model, rows, settings, distiller=distiller, collate=Collator(0), folder=tmp_path / "checkpoints", seed=0
     )
+    assert log.cost is not None
     assert log.cost.tokens == 8 * 3
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant_with_warmup"])
 def test_settings_reach_the_optimizer_and_its_schedule(schedule: Any, tmp_path: Path) -> None:
-    rates = {"learning_rate": 3e-4, "weight_decay": 0.02, "adam_beta2": 0.98}
+    rates: dict[str, Any] = {"learning_rate": 3e-4, "weight_decay": 0.02, "adam_beta2": 0.98}
     settings = replace(SETTINGS, steps=40, schedule=schedule, warmup=0.25, **rates)
     made = trainer._arguments(settings, tmp_path, 7)
     assert {name: getattr(made, name) for name in rates} == rates
@@ -280,7 +286,7 @@ def test_a_time_limit_sets_the_steps_and_measuring_changes_no_weight(tmp_path: P
 
 
 def test_the_first_rows_are_trained_on_before_all_others(tmp_path: Path) -> None:
-    class Watch(transformers.TrainerCallback):  # type: ignore[misc, name-defined]
+    class Watch(transformers.TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             seen.append(state.num_input_tokens_seen)
 

@@ -15,6 +15,7 @@ pytest.importorskip("datasets")
 from pyfastep.compress import training_steps
 from pyfastep.compress.context import Context
 from pyfastep.compress.prune import prune_blocks
+from pyfastep.compress.qat import insert_fake_quantization
 from pyfastep.compress.recipe import (
     DataSettings,
     DistillSettings,
@@ -92,7 +93,8 @@ def test_a_bare_encoder_learns_its_head_from_another_teacher(tmp_path: Path) -> 
     made = run_dense(tmp_path / "teacher", "dense.steps=0")
     teacher = made.workspace.folder("dense") / "model"
     body = tmp_path / "body"
-    made.model("dense").bert.save_pretrained(str(body))
+    whole: Any = made.model("dense")
+    whole.bert.save_pretrained(str(body))
     made.tokenizer.save_pretrained(str(body))
     bare = ("dense.steps=0", f"model.path={body}")
     context = run_dense(tmp_path / "out", *bare, f"distill.teacher={teacher}")
@@ -110,7 +112,7 @@ def test_mistakes_are_found_before_the_first_training(tmp_path: Path, monkeypatc
 
 
 def test_fewer_layers_than_the_checkpoint_has(tmp_path: Path) -> None:
-    model = run_dense(tmp_path, "dense.steps=0", "model.layers=1").model("dense")
+    model: Any = run_dense(tmp_path, "dense.steps=0", "model.layers=1").model("dense")
     assert (len(model.bert.encoder.layer), model.config.num_hidden_layers) == (1, 1)
 
 
@@ -163,7 +165,7 @@ def test_the_zeros_of_a_checkpoint_are_locked(tmp_path: Path) -> None:
 
 def test_quantization_aware_training_is_as_the_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    insert = training_steps.insert_fake_quantization
+    insert = insert_fake_quantization
 
     def equalize(model: Any, batches: Any) -> int:
         asked["equalized on"] = sum(len(batch["input_ids"]) for batch in batches)

@@ -88,7 +88,10 @@ def test_digest_covers_values_and_contents(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["", "runs/cell/seed-0"])
 def test_finished_steps_of_a_run_or_a_study_are_taken_over(tmp_path: Path, place: str) -> None:
-    Workspace(tmp_path / "other" / place).run("step", "1", lambda folder: (folder / "result").write_text("known"))
+    def work(folder: Path) -> None:
+        (folder / "result").write_text("known")
+
+    Workspace(tmp_path / "other" / place).run("step", "1", work)
 
     def never(folder: Path) -> None:
         raise AssertionError("done anew")

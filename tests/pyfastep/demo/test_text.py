@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_too_few_texts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def (:\n")
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "two.py").write_text('"""A test module, whose docstring is not counted here at all."""\n')
-    monkeypatch.setattr(text.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     assert len(text.docstrings(1)) == 1
     with pytest.raises(FastEPError, match="2 docstrings wanted, 1 found"):
         text.docstrings(2)

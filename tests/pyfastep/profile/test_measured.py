@@ -19,7 +19,7 @@ MIDDLE = [1, 4, 5, 7]  # 4.5, 5.0, 5.5, 6.0
 
 
 def subgraph(name: str, *steps: Any, ms: float = 3.0, runs: int = WARMUP + RUNS) -> RecordedSubgraph:
-    last = np.arange(runs) * 0.01 + ms
+    last = np.arange(runs, dtype=np.float64) * 0.01 + ms
     return RecordedSubgraph(name, steps, runs, last, float(last.mean()), 10.0, 16.0, False)
 
 

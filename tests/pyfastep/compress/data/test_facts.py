@@ -60,7 +60,7 @@ def test_a_question_alone_leaves_as_many_candidates_as_people() -> None:
         assert "Somebody" in own
         assert not _names(row["context"])
         assert start >= 0
-    position = Counter()
+    position: Counter[int] = Counter()
     for row in fact_rows(2000, "3", False, 4, "full"):
         fraction = row["answers"]["answer_start"][0] / len(row["context"])
         position[int(4 * fraction)] += 1

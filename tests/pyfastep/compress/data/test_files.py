@@ -16,7 +16,7 @@ from pyfastep.compress.recipe import DataSettings, TaskSettings
 from pyfastep.errors import FastEPError
 
 
-def squad(text: str = "1912", start: int = 9, **changes: Any) -> dict[str, Any]:
+def squad(text: str = "1912", start: Any = 9, **changes: Any) -> dict[str, Any]:
     item = {"id": "q1", "question": "When?", "answers": [{"text": text, "answer_start": start}], **changes}
     return {"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "It sank 1912.", "qas": [item]}]}]}
 

@@ -137,6 +137,20 @@ def test_errors(tmp_path: Path, old: str, new: str, message: str) -> None:
         load_study(write(tmp_path, TEXT.replace(old, new)))
 
 
+def test_a_sparsity_that_the_pattern_overrules() -> None:
+    """Two cells of a grid would be one and the same, under names that tell of different sparsities."""
+    message = r"cell '.*': prune.sparsity: expected 0.5, which the pattern 2:4 decides itself, found 0.8 \(give that"
+    for study in (
+        Study("x", "smoke", grid={"prune.pattern": ("4x1", "2:4"), "prune.sparsity": (0.5, 0.8)}),
+        Study("x", "smoke", set=("prune.pattern=2:4",), cells=(Cell("80 %", set=("prune.sparsity = 0.8",)),)),
+    ):
+        with pytest.raises(FastEPError, match=message):
+            study.runs()
+    same = Study("x", "smoke", grid={"prune.pattern": ("4x1", "2:4"), "prune.sparsity": (0.5,)})
+    own = Study("x", "smoke", set=("prune.sparsity=0.8",), cells=(Cell("2:4", set=("prune.pattern=2:4",)),))
+    assert [len(study.runs()) for study in (same, own)] == [2, 1]
+
+
 def test_no_cells_and_no_file() -> None:
     with pytest.raises(FastEPError, match="cells: expected a grid or cells, found neither"):
         Study("x", "smoke")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ TOKENIZER = tiny_tokenizer(TEXTS * 3)
 TABLE = np.random.default_rng(0).standard_normal((len(TOKENIZER), 6))
 
 
-def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     states = TABLE[feeds["input_ids"]]
     states[feeds["attention_mask"] == 0] = 1e9  # padding must not count
     return {"last_hidden_state": states}

@@ -60,7 +60,7 @@ def test_spearman_by_hand() -> None:
     other = unit(12, seed=3)
     pairs = [(i, j) for i in range(12) for j in range(i + 1, 12)]
     ranks = [np.argsort(np.argsort([float(x[i] @ x[j]) for i, j in pairs])) for x in (rows, other)]
-    assert similarity.pairwise_spearman(rows, other) == pytest.approx(np.corrcoef(ranks)[0, 1])
+    assert similarity.pairwise_spearman(rows, other) == pytest.approx(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
 def test_unrelated_embeddings_are_at_chance() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def test_pairs_predictions_and_figures() -> None:
     assert TOKENIZER.decode(features[0]["input_ids"]) == "[CLS] good [SEP] food [SEP]"
     good = TOKENIZER.convert_tokens_to_ids("good")
 
-    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = (feeds["input_ids"] == good).any(axis=1)
         return {"logits": np.stack([~found, found], axis=1).astype(float)}
 
