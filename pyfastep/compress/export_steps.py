@@ -17,7 +17,7 @@ from pyfastep.compress import forms
 from pyfastep.compress.context import Context
 from pyfastep.compress.export import export_onnx
 from pyfastep.compress.file_pattern import measure_file
-from pyfastep.compress.onnx_files import stored_weights
+from pyfastep.compress.onnx_files import move_model, stored_weights
 from pyfastep.compress.pattern import parse_pattern
 from pyfastep.compress.predictions import load_predictions, save_predictions
 from pyfastep.compress.qat import load_ranges
@@ -48,7 +48,7 @@ def run_export(context: Context, folder: Path) -> None:
         written = export_onnx(
             context.model(step), folder / step, task=context.task.export_task, tokenizer=context.tokenizer, opset=opset
         )
-        written.rename(folder / name)
+        move_model(written, folder / name)
 
 
 def run_quantize(context: Context, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is read from and written into exported ONNX files: names of weights, and where a model comes from."""
+"""What is read from and written into exported ONNX files: names of weights, external data, where a model comes from."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
+from pyfastep._model_paths import data_beside, files_of
 from pyfastep.errors import FastEPError
 
-__all__ = ["METADATA", "StoredWeight", "read_metadata", "stored_weights", "write_metadata"]
+__all__ = ["METADATA", "StoredWeight", "move_model", "read_metadata", "stored_weights", "write_metadata"]
 
 METADATA = "fastep.compress."
 """Prefix of the metadata's keys: ``fastep.compress.recipe``, ``.versions``, ``.seed``, ``.sparsity``, all JSON."""
@@ -70,6 +71,17 @@ def stored_weights(model: nn.Module, names: Iterable[str], path: Path) -> dict[s
             tensor = matches.pop()
             result[name] = StoredWeight(tensor, transposed=tensor not in straight)
     return result
+
+
+def move_model(source: Path, target: Path) -> None:
+    """Moves an ONNX file to a new name. Its external data, which it names, becomes ``<target>.data``."""
+    files = files_of(source)
+    if files == {source}:
+        source.rename(target)
+        return
+    onnx.save(onnx.load(str(source)), str(target), save_as_external_data=True, location=data_beside(target).name)
+    for file in files:
+        file.unlink()
 
 
 def write_metadata(path: Path, values: Mapping[str, Any]) -> None:

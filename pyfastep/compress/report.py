@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pyfastep._model_paths import files_of
 from pyfastep._text import markdown_table
 from pyfastep.bench.machine import describe_machine
 from pyfastep.compress.context import Context
 from pyfastep.compress.export_steps import FAST, PATTERN, PRUNED
 from pyfastep.compress.learning_curve import PowerLaw
-from pyfastep.compress.onnx_files import write_metadata
+from pyfastep.compress.onnx_files import move_model, write_metadata
 from pyfastep.compress.plots import draw_plots
 from pyfastep.compress.pooling import copy_modules
 from pyfastep.compress.recipe_file import recipe_tables
@@ -199,7 +200,9 @@ def _publish(context: Context, report: CompressReport) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     exported = workspace.folder("export") / "qat"
     shutil.copytree(exported, scratch)
-    shutil.copy(final, scratch / "model.onnx")
+    for file in files_of(final):
+        shutil.copy(file, scratch)
+    move_model(scratch / final.name, scratch / "model.onnx")
     if not context.task.has_head:
         copy_modules(context.recipe.model.path, scratch)
     measured = report.sparsity["report"] if report.sparsity else None

@@ -14,8 +14,15 @@ from .encoders import tiny_bert
 torch = pytest.importorskip("torch")
 pytest.importorskip("optimum.exporters.onnx")
 
+from pyfastep._model_paths import files_of  # noqa: E402
 from pyfastep.compress.export import export_onnx  # noqa: E402
-from pyfastep.compress.onnx_files import StoredWeight, read_metadata, stored_weights, write_metadata  # noqa: E402
+from pyfastep.compress.onnx_files import (  # noqa: E402
+    StoredWeight,
+    move_model,
+    read_metadata,
+    stored_weights,
+    write_metadata,
+)
 from pyfastep.compress.selection import select_linears  # noqa: E402
 from pyfastep.errors import FastEPError  # noqa: E402
 
@@ -40,6 +47,28 @@ def test_every_linear_is_found_in_the_file(tmp_path: Path) -> None:
 def test_a_file_is_not_read_for_nothing(tmp_path: Path) -> None:
     """Nor are its weights hashed: a model that is not pruned asks for none."""
     assert stored_weights(tiny_bert(), [], tmp_path / "missing.onnx") == {}
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_external_data_moves_along(tmp_path: Path, one_file: bool) -> None:
+    """However the exporter laid it out; a second model of the same old name finds room beside the first."""
+    for number in (0, 1):
+        torch.manual_seed(number)
+        written = export_onnx(tiny_bert(), tmp_path / "export", task="feature-extraction")
+        whole = onnx.load(str(written))
+        onnx.save(
+            onnx.load(str(written)), str(written), save_as_external_data=True, all_tensors_to_one_file=one_file,
+            location="model.onnx_data" if one_file else None,
+        )  # fmt: skip
+        assert files_of(written) != {written}
+        target = tmp_path / f"{number}.onnx"
+        move_model(written, target)
+        assert files_of(target) == {target, tmp_path / f"{number}.onnx.data"}
+        assert [path.name for path in (tmp_path / "export").iterdir()] == ["config.json"]
+        moved, tensors = onnx.load(str(target)), onnx.numpy_helper.to_array
+        assert len(moved.graph.initializer) == len(whole.graph.initializer) > 10
+        for one, other in zip(moved.graph.initializer, whole.graph.initializer, strict=True):
+            np.testing.assert_array_equal(tensors(one), tensors(other))
 
 
 def test_metadata_keep_their_order(tmp_path: Path) -> None:

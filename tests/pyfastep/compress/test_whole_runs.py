@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,9 +18,11 @@ pytest.importorskip("optimum.onnxruntime")
 
 from transformers import AutoModel, AutoTokenizer, set_seed
 
-from pyfastep.compress import forms
+from pyfastep.compress import export_steps, forms
 from pyfastep.compress.data.splits import Splits
+from pyfastep.compress.export import export_onnx
 from pyfastep.compress.models import tiny_model, tiny_tokenizer
+from pyfastep.compress.onnx_files import read_metadata
 from pyfastep.compress.pipeline import compress
 from pyfastep.compress.predictions import load_predictions
 from pyfastep.compress.recipe import TaskSettings
@@ -43,9 +46,9 @@ def outputs(file: Path) -> list[str]:
     return [value.name for value in onnx.load(str(file)).graph.output]
 
 
-def test_question_answering(tmp_path: Path) -> None:
+def qa_changes() -> list[str]:
     data = ["source=facts", "train_samples=6", "eval_samples=3", "primer_samples=2", "difficulty=2"]
-    changes = [
+    return [
         *SHORT,
         *(f"data.{entry}" for entry in data),
         "task.kind=question-answering",
@@ -55,13 +58,35 @@ def test_question_answering(tmp_path: Path) -> None:
         "prune.method=one-shot",
         "train.steps=0",
     ]
-    report = compress(load_recipe("smoke", changes), tmp_path)
+
+
+def test_question_answering(tmp_path: Path) -> None:
+    report = compress(load_recipe("smoke", qa_changes()), tmp_path)
     assert list(report.figures) == ALL_FORMS
     assert all(list(row) == ["exact_match", "f1", "agreement"] for row in report.figures.values())
     assert report.figures[forms.DENSE]["agreement"] == 100.0
     assert report.figures[forms.PRUNED_STOCK] == report.figures[forms.PRUNED]
     assert report.chief_figure == "f1"
     assert outputs(report.model / "model.onnx") == ["start_logits", "end_logits"]
+
+
+@pytest.mark.parametrize("method", ["static", "none"])
+def test_a_model_above_2_gb(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exporters put its weights into a file of their own, which goes where the model goes."""
+
+    def export(*arguments: Any, **options: Any) -> Path:
+        path = export_onnx(*arguments, **options)
+        onnx.save(onnx.load(str(path)), str(path), save_as_external_data=True, location="model.onnx_data")
+        return path
+
+    monkeypatch.setattr(export_steps, "export_onnx", export)
+    report = compress(load_recipe("smoke", [*qa_changes(), f"quantize.method={method}"]), tmp_path)
+    assert report.figures[forms.PRUNED_STOCK] == report.figures[forms.PRUNED]
+    data = {path.name for path in report.model.iterdir() if "onnx" in path.name}
+    assert data == ({"model.onnx", "model.onnx.data"} if method == "none" else {"model.onnx"})
+    assert read_metadata(report.model / "model.onnx")["seed"] == 0
+    moved = report.model.rename(tmp_path / "elsewhere")
+    assert outputs(moved / "model.onnx") == ["start_logits", "end_logits"]  # all of its data is read, too
 
 
 def save_sentence_transformer(folder: Path) -> dict[str, str]:
