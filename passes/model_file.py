@@ -63,21 +63,29 @@ def files_of(model: ir.Model) -> set[Path]:
 
 
 def _take_external(model: ir.Model) -> None:
-    """Checks all external tensors, those of subgraphs included, and reads the small ones."""
+    """Checks all external tensors, those of subgraphs included; reads the small ones, and those of Constant nodes."""
     model.meta[_FILES] = set()
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
-            if not isinstance(tensor, ir.ExternalTensor):
-                continue
-            _check_external(tensor)
-            model.meta[_FILES].add(Path(tensor.path))
-            if tensor.nbytes <= _SMALL_BYTES:
-                value.const_value = ir.tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
+            if isinstance(tensor, ir.ExternalTensor):
+                _check_external(tensor, model)
+                value.const_value = _in_memory(tensor) if tensor.nbytes <= _SMALL_BYTES else tensor
+        for node in graph:
+            for name, attribute in node.attributes.items():
+                tensor = attribute.value
+                if isinstance(tensor, ir.ExternalTensor):
+                    _check_external(tensor, model)
+                    node.attributes[name] = ir.AttrTensor(name, _in_memory(tensor))
 
 
-def _check_external(tensor: ir.ExternalTensor) -> None:
+def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    return ir.tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
+
+
+def _check_external(tensor: ir.ExternalTensor, model: ir.Model) -> None:
     file = Path(tensor.path)
+    model.meta[_FILES].add(file)
     if not file.is_file():
         problem = f"its external data file '{file}' is missing"
         raise ModelFileError(problem, node=f"tensor '{tensor.name}'", remedy="put the file beside the model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,6 +43,13 @@ def data_beside(model: Path) -> Path:
 def plans_beside(model: Path) -> Path:
     """Where the plans of a compiled model of this name are written."""
     return model.parent / f"{model.stem}_fastep.bin"
+
+
+def share_permissions(model: Path) -> None:
+    """Lets whoever may read a model read its external data, which onnx writes for its owner alone."""
+    mode = model.stat().st_mode
+    for file in files_of(model) - {model}:
+        file.chmod(stat.S_IMODE(mode))
 
 
 @contextmanager

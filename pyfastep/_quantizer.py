@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -190,12 +191,19 @@ def inputs_of(model: Any) -> list[ModelInput]:
     ]
 
 
+def _is_large(model: Any) -> bool:
+    """Whether its tensors need a file of their own. `ByteSize` would do, but raises above 2 GB."""
+    dtype_of = _import_onnx().helper.tensor_dtype_to_np_dtype
+    sizes = (math.prod(t.dims) * int(dtype_of(t.data_type).itemsize) for t in model.graph.initializer)
+    return bool(sum(sizes) > _EXTERNAL_ABOVE_BYTES)
+
+
 def prepare(model: Any, path: Path) -> Any:
     """Fold constants with ONNX Runtime's own optimizer and infer shapes, as its quantizer expects; writes `path`."""
     runtime = import_onnxruntime()
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    onnx, large = _import_onnx(), model.ByteSize() > _EXTERNAL_ABOVE_BYTES
+    onnx, large = _import_onnx(), _is_large(model)
     source, folded = (path.with_name(f"{name}-{path.name}") for name in ("source-of", "folded"))
     options = runtime.SessionOptions()
     options.log_severity_level = 3
@@ -240,7 +248,7 @@ def run_quantizer(prepared: Any, source: Path, target: Path, reader: Calibration
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=methods[METHODS.index(settings.method)],
-                use_external_data_format=prepared.ByteSize() > _EXTERNAL_ABOVE_BYTES,
+                use_external_data_format=_is_large(prepared),
                 extra_options=extra_options,
             )
     except Exception as error:

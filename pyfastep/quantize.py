@@ -20,7 +20,7 @@ import numpy as np
 
 from pyfastep import _quantizer
 from pyfastep._calibration import Batch, CalibrationData, count_samples, load_batches
-from pyfastep._model_paths import check_output, data_beside, file_bytes, replacing
+from pyfastep._model_paths import check_output, data_beside, file_bytes, replacing, share_permissions
 from pyfastep._quantizer import METHODS, QuantizedWeight
 from pyfastep._stock import stock_session
 from pyfastep.errors import FastEPError
@@ -186,6 +186,7 @@ def _mean_cosine(prepared: Path, quantized: Path, batches: list[Batch]) -> float
 
 def _publish(written: Path, target: Path) -> None:
     """Move the finished file, and its external data first, to where they belong."""
+    share_permissions(written)
     with replacing(target):
         if data_beside(written).exists():
             os.replace(data_beside(written), data_beside(target))

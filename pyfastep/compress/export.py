@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pyfastep._extras import how_to_install
+from pyfastep._model_paths import share_permissions
 from pyfastep.errors import FastEPError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def export_onnx(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
         _run_optimum(model, Path(scratch), task, opset)
+        share_permissions(Path(scratch) / "model.onnx")
         if tokenizer is not None:
             tokenizer.save_pretrained(scratch)
         target.mkdir(exist_ok=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
-from pyfastep._model_paths import data_beside, files_of
+from pyfastep._model_paths import data_beside, files_of, share_permissions
 from pyfastep.errors import FastEPError
 
 __all__ = ["METADATA", "StoredWeight", "move_model", "read_metadata", "stored_weights", "write_metadata"]
@@ -80,6 +80,7 @@ def move_model(source: Path, target: Path) -> None:
         source.rename(target)
         return
     onnx.save(onnx.load(str(source)), str(target), save_as_external_data=True, location=data_beside(target).name)
+    share_permissions(target)
     for file in files:
         file.unlink()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -42,17 +43,32 @@ def old_external(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def constants(tmp_path: Path) -> Path:
+    """All tensors in nodes, all of them outside: what exporters leave so above 2 GB are a few small ones."""
+    path = tmp_path / "constants.onnx"
+    model = linear_model(weight=WEIGHT)
+    nodes = [onnx.helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in model.graph.initializer]
+    nodes += model.graph.node
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.node.extend(nodes)
+    options: dict[str, Any] = {"location": "weights.bin", "size_threshold": 0, "convert_attribute": True}
+    onnx.save(model, path, save_as_external_data=True, **options)
+    return path
+
+
 def failure(path: Path) -> ModelFileError:
     with pytest.raises(ModelFileError) as error:
         model_file.load(path)
     return error.value
 
 
-def test_load(source: Path, external: Path) -> None:
-    for path in (source, external):
+def test_load(source: Path, external: Path, constants: Path) -> None:
+    for path in (source, external, constants):
         model = model_file.load(path)
         assert [value.name for value in model.graph.outputs] == ["y"]
-    assert model_file.files_of(model) == {external, external.parent / "weights.bin"}
+        outside = set() if path == source else {path.parent / "weights.bin"}
+        assert model_file.files_of(model) == {path} | outside
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -77,7 +93,9 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     assert "not an ONNX model" in failure(path).problem
 
 
-def test_external_data_missing_or_short(external: Path) -> None:
+@pytest.mark.parametrize("kind", ["external", "constants"])
+def test_external_data_missing_or_short(kind: str, request: pytest.FixtureRequest) -> None:
+    external: Path = request.getfixturevalue(kind)
     weights = external.parent / "weights.bin"
     weights.write_bytes(weights.read_bytes()[:-1])
     error = failure(external)
@@ -97,7 +115,7 @@ def test_from_proto() -> None:
 
 
 @pytest.mark.parametrize("external_data", [False, True])
-@pytest.mark.parametrize("kind", ["source", "external", "old_external"])
+@pytest.mark.parametrize("kind", ["source", "external", "old_external", "constants"])
 def test_save(
     kind: str, external_data: bool, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,12 +70,21 @@ def test_a_large_model_keeps_its_weights_beside_it(
     assert sorted(sizes) == ["q.onnx", "q.onnx.data"]
     assert report.output_bytes == sum(sizes.values())
     assert min(sizes.values()) > 0
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1  # whoever reads the model reads its weights
     assert sizes["q.onnx"] < quantized_model.stat().st_size
     outputs, expected = (
         stock_session(model).run(None, calibration[0]) for model in (tmp_path / "q.onnx", quantized_model)
     )
     for found, wanted in zip(outputs, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(("rows", "large"), [(1_700_000, False), (2_300_000, True)])
+def test_what_is_large(rows: int, large: bool) -> None:
+    """Told by shapes: protobuf cannot tell the size of more than 2 GB."""
+    table = onnx.TensorProto(name="table", dims=[rows, 256], data_type=onnx.TensorProto.FLOAT)
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [table]))
+    assert _quantizer._is_large(model) == large
 
 
 def test_a_large_model_that_fails_leaves_nothing(

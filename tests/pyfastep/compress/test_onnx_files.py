@@ -64,6 +64,7 @@ def test_external_data_moves_along(tmp_path: Path, one_file: bool) -> None:
         target = tmp_path / f"{number}.onnx"
         move_model(written, target)
         assert files_of(target) == {target, tmp_path / f"{number}.onnx.data"}
+        assert len({path.stat().st_mode for path in files_of(target)}) == 1  # whoever reads one reads the other
         assert [path.name for path in (tmp_path / "export").iterdir()] == ["config.json"]
         moved, tensors = onnx.load(str(target)), onnx.numpy_helper.to_array
         assert len(moved.graph.initializer) == len(whole.graph.initializer) > 10
