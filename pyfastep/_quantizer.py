@@ -18,12 +18,13 @@ import numpy as np
 from pyfastep._calibration import Batch, ModelInput
 from pyfastep._ep import import_onnxruntime
 from pyfastep._extras import how_to_install
+from pyfastep._graph_order import sort_nodes
 from pyfastep._model_paths import check_model
+from pyfastep._products import PRODUCTS, attention_products
 from pyfastep._text import first_line
 from pyfastep.errors import FastEPError
 
 METHODS = ("minmax", "percentile", "entropy")
-PRODUCTS = ("MatMul", "Gemm")
 
 _QUANTIZED_OPS = {"QuantizeLinear", "DequantizeLinear", "QLinearMatMul", "MatMulInteger", "DynamicQuantizeLinear"}
 _FLATTENS = ["MatMulAddFusion"]  # MatMul and Add of static shapes would become Gemm between Reshapes
@@ -270,7 +271,8 @@ def _excluded_nodes(model: Any, settings: Settings) -> list[str]:
     # A Gather from anything but a float table picks from a shape or a mask: not an embedding.
     not_tables = {n.name for n in nodes.values() if n.op_type == "Gather" and n.input[0] not in floats}
     products = {n.name for n in nodes.values() if n.op_type in PRODUCTS and n.input[1] not in floats}
-    return sorted({*settings.exclude, *not_tables, *(() if settings.attention else products)})
+    wanted = attention_products(model.graph) if settings.attention else set()
+    return sorted({*settings.exclude, *not_tables, *(products - wanted)})
 
 
 def _extra_options(settings: Settings) -> dict[str, Any]:
@@ -330,6 +332,7 @@ def finish(path: Path, source: Any, prepared: Any) -> list[QuantizedWeight]:
         values = {value.name: value for value in getattr(source.graph, side)}
         for value in getattr(model.graph, side):
             value.CopyFrom(values[value.name])
+    sort_nodes(model.graph)
     onnx.save(model, str(path))
     onnx.checker.check_model(str(path))
     return weights

@@ -21,8 +21,10 @@ import numpy as np
 from pyfastep import _quantizer
 from pyfastep._calibration import Batch, CalibrationData, count_samples, load_batches
 from pyfastep._model_paths import check_output, data_beside, file_bytes, replacing, share_permissions
+from pyfastep._products import PRODUCTS
 from pyfastep._quantizer import METHODS, QuantizedWeight
 from pyfastep._stock import stock_session
+from pyfastep._text import first_line
 from pyfastep.errors import FastEPError
 
 __all__ = ["METHODS", "QuantizeReport", "QuantizedWeight", "quantize"]
@@ -167,15 +169,22 @@ def _quantize_checked(
 def _left_float(prepared: Any, weights: Sequence[QuantizedWeight]) -> tuple[str, ...]:
     quantized = {weight.name for weight in weights}
     left = _quantizer.float_constants(prepared) - quantized
-    return tuple(n.name for n in prepared.graph.node if n.op_type in _quantizer.PRODUCTS and n.input[1] in left)
+    return tuple(n.name for n in prepared.graph.node if n.op_type in PRODUCTS and n.input[1] in left)
 
 
 def _mean_cosine(prepared: Path, quantized: Path, batches: list[Batch]) -> float:
     """Mean cosine similarity of the first output, sample by sample where it has samples, on stock ONNX Runtime."""
-    sessions = [stock_session(file) for file in (prepared, quantized)]
     cosines: list[float] = []
-    for batch in batches:
-        a, b = (np.asarray(session.run(None, batch)[0], np.float64) for session in sessions)
+    try:
+        sessions = [stock_session(file) for file in (prepared, quantized)]
+        pairs = [[session.run(None, batch)[0] for session in sessions] for batch in batches]
+    except Exception as error:  # ONNX Runtime's exceptions share no public base
+        raise FastEPError(
+            f"ONNX Runtime does not run the quantized model: {first_line(error)}",
+            remedy="leave the node that it names float: exclude=[...], or --exclude",
+        ) from error
+    for batch, pair in zip(batches, pairs, strict=True):
+        a, b = (np.asarray(output, np.float64) for output in pair)
         samples = count_samples(batch)
         rows = samples if a.shape[:1] == (samples,) else 1
         a, b = a.reshape(rows, -1), b.reshape(rows, -1)

@@ -106,3 +106,18 @@ def test_a_large_model_that_fails_leaves_nothing(
         pyfastep.quantize(float_model, tmp_path / "q.onnx", data=calibration)
     assert {"q.onnx", "q.onnx.data"} <= set(written)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quantized_model_that_does_not_run(
+    float_model: Path, calibration: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(path: Path, source: Any, prepared: Any) -> list[Any]:
+        model = onnx.load(str(path))
+        model.graph.node[-1].op_type = "Missing"
+        onnx.save(model, str(path))
+        return []
+
+    monkeypatch.setattr(_quantizer, "finish", spoil)
+    with pytest.raises(FastEPError, match="does not run the quantized model.*Missing"):
+        pyfastep.quantize(float_model, tmp_path / "q.onnx", data=calibration)
+    assert list(tmp_path.iterdir()) == []
