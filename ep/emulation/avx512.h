@@ -2,8 +2,8 @@
 // them (FASTEP_EMULATE in CMakeLists.txt). Never part of a library that is installed.
 //
 // Kernels see these functions in place of the compiler's of the same names, because this namespace encloses theirs.
-// Each does what the Intel SDM, vol. 2, says of its instruction, roundings, NaN and masks included: memory that a mask
-// hides is not touched.
+// Each does what the Intel SDM, vol. 2, says of its instruction, roundings, quiet NaN and masks included: memory that a
+// mask hides is not touched.
 #pragma once
 
 #include <immintrin.h>
@@ -312,6 +312,7 @@ FASTEP_TERNARY(__m512i, dpbusd_epi32)
 
 // a * 2^floor(b), rounded once.
 FASTEP_EMULATION float Scale(float a, float b) {
+  if (a != a && __builtin_isinf(b)) return b < 0 ? 0.0f : b;
   if (a != a || b != b) return a + b;
   if (__builtin_isinf(b)) {
     if (b < 0) return __builtin_isinf(a) ? __builtin_nanf("") : __builtin_copysignf(0.0f, a);
@@ -330,11 +331,20 @@ FASTEP_EMULATION __m512 _mm512_scalef_ps(__m512 a, __m512 b) {
   for (int i = 0; i < Floats::kCount; ++i) x.lane[i] = Scale(x.lane[i], y.lane[i]);
   return x.Vec();
 }
-// x - floor(x), 0 of infinities; the only form that kernels use.
+// x - floor(x), rounded downwards as floor is, and 0 of infinities.
+FASTEP_EMULATION float Fraction(float x) {
+  if (__builtin_isinf(x)) return 0.0f;
+  const float floor = __builtin_floorf(x);
+  if (x == floor) return -0.0f;
+  const float nearest = x - floor;
+  if (static_cast<double>(nearest) + static_cast<double>(floor) <= static_cast<double>(x) || x != x) return nearest;
+  return __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, nearest) - 1);
+}
+// The only form that kernels use.
 FASTEP_EMULATION __m512 _mm512_reduce_ps(__m512 a, int control) {
   if (control != _MM_FROUND_TO_NEG_INF) __builtin_trap();
   Floats x = Floats::Of(a);
-  for (float& lane : x.lane) lane = __builtin_isinf(lane) ? 0.0f : lane - __builtin_floorf(lane);
+  for (float& lane : x.lane) lane = Fraction(lane);
   return x.Vec();
 }
 // The lesser magnitude without its sign, the number where the other one is NaN; the only form that kernels use.

@@ -112,7 +112,7 @@ def test_layer_norm(capi: Capi, tier: str, tokens: int, features: int, begin: in
     padded = -(-features // 16) * 16
     z, stats = floats(rng, padded, tokens, scale=3), np.abs(floats(rng, -(-features // 32), 2, tokens, scale=5))
     gamma, beta = floats(rng, padded), floats(rng, padded)
-    z[0, :3] = [np.inf, -np.inf, 3e38]
+    z[0, :4] = [np.inf, -np.inf, 3e38, np.nan]
     held, signed = aligned(stats), outputs.endswith("s8")
 
     def run(name: str) -> list[Guarded]:
@@ -165,7 +165,10 @@ RUNS = [(0, 16, 0), (0, 64, 0), (4, 12, 8), (3, 7, 0), (5, 10, 3), (0, 1, 5), (1
 @pytest.mark.parametrize("head_quads", [1, 3, 8, 16])
 @pytest.mark.parametrize(("lane", "count", "key"), RUNS)
 def test_key_packing(capi: Capi, tier: str, tokens: int, head_quads: int, lane: int, count: int, key: int) -> None:
-    """Two runs, one after the other, as a mask with a gap gives them; nothing else is touched but padding by zeros."""
+    """Two runs, side by side as a mask with a gap gives them; nothing else is touched but padding by zeros.
+
+    The first one comes last, as another thread's may: it leaves the second one's keys alone.
+    """
     count = min(count, tokens - lane)
     rng = np.random.default_rng(count)
     tile = bytes_of(rng, head_quads, tokens, 4)
@@ -177,7 +180,7 @@ def test_key_packing(capi: Capi, tier: str, tokens: int, head_quads: int, lane: 
         init = guarded((rows,), np.int32)
         for array in (keys, values, init):
             array.data[...] = 0
-        for first, n, at in ((lane, count, key), (0, min(5, tokens), key + count)):
+        for first, n, at in ((0, min(5, tokens), key + count), (lane, count, key)):
             args = abi.KeyRun(tile.ctypes.data, tokens, first, n, head_quads, at, keys.data.ctypes.data)
             args.key_quads, args.zero_point, args.acc_init = key_quads, 117, init.data.ctypes.data
             must_call(capi, "pack_keys", name, args)
@@ -189,28 +192,30 @@ def test_key_packing(capi: Capi, tier: str, tokens: int, head_quads: int, lane: 
 
 
 SOFTMAX_KEYS = (0, 1, 3, 4, 17, 128, 131)
-SOFTMAX_LANES = [(16, 0, 16), (32, 4, 20), (48, 16, 32), (64, 0, 64), (64, 60, 64)]
+SOFTMAX_LANES = [(16, 0, 16), (32, 4, 20), (48, 16, 32), (64, 0, 64), (64, 60, 64), (64, 20, 56)]
 
 
 @pytest.mark.parametrize("keys", SOFTMAX_KEYS)
 @pytest.mark.parametrize(("tokens", "begin", "end"), SOFTMAX_LANES)
 @pytest.mark.parametrize(
-    "form", ["plain", "known", "offset", "wide", "odd tie", "even tie", "bias", "offset bias", "hidden"]
+    "form", ["plain", "known", "offset", "wide", "large", "odd tie", "even tie", "bias", "offset bias", "hidden"]
 )
 def test_softmax(capi: Capi, tier: str, keys: int, tokens: int, begin: int, end: int, form: str) -> None:
     """Forms.
 
-    known: the largest scores are given; offset: scores are larger by what the tier wants; wide: scores far apart; ties:
-    one less gives 2^x an x halfway between integers; hidden: bias of -inf.
+    known: the largest scores are given; offset: scores are larger by what the tier wants; wide: scores far apart;
+    large: scores that are no floats; ties: one less gives 2^x an x halfway between integers; hidden: bias of -inf.
+    Behind the keys stand scores as large.
     """
     rng = np.random.default_rng(keys)
     spread = {"wide": 2**30, "offset": 2**22, "odd tie": 2, "even tie": 2}.get(form, 3000)
     # log2(255) of exp2.h, less what is exact in float.
     scale = {"odd tie": 7.9943534 - 5.5, "even tie": 7.9943534 - 4.5}.get(form, 0.0013)
-    scores = rng.integers(-spread, spread, (keys, tokens), dtype=np.int32)
+    scores = rng.integers(-spread, spread, (keys + 3, tokens), dtype=np.int32)
     key_quads = -(-keys // 4) + 1
-    bias = floats(rng, keys, tokens, scale=4)
-    largest = aligned(scores.max(axis=0, initial=np.iinfo(np.int32).min))
+    bias = floats(rng, keys + 3, tokens, scale=4)
+    scores += np.int32(2**30 if form == "large" else 0)
+    largest = aligned(scores[:keys].max(axis=0, initial=np.iinfo(np.int32).min))
     if form == "hidden":
         bias[rng.random(bias.shape) < 0.5] = -np.inf
         bias[:, begin] = -3e38

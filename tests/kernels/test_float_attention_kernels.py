@@ -112,11 +112,12 @@ def softmax(capi: Capi, tier: str, scores: Array, bias: Array | None, scale: flo
 
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("keys", KEYS)
-@pytest.mark.parametrize("form", ["plain", "wide", "bias", "hidden"])
+@pytest.mark.parametrize("form", ["plain", "wide", "low", "bias", "hidden"])
 def test_softmax(capi: Capi, tier: str, lanes: int, keys: int, form: str) -> None:
-    """wide: most powers are below what is kept; hidden: bias of -inf, all of it in one lane."""
+    """wide: most powers are below what is kept; low: far below bias of -1e30; hidden: bias of -inf, all of a lane's."""
     rng = np.random.default_rng(keys)
-    scores = floats(rng, keys, lanes, scale=300.0 if form == "wide" else 4.0)
+    scores = floats(rng, keys, lanes, scale={"wide": 300.0, "low": 1e30}.get(form, 4.0))
+    scores -= np.float32(2e31 if form == "low" else 0)
     bias = floats(rng, keys, lanes, scale=4) if form in ("bias", "hidden") else None
     if form == "hidden":
         assert bias is not None
@@ -136,6 +137,15 @@ def test_softmax(capi: Capi, tier: str, lanes: int, keys: int, form: str) -> Non
     with np.errstate(divide="ignore"):
         np.testing.assert_array_equal(factor, np.where(total == 0, np.float32(0), np.float32(1.7) / total))
     assert form != "hidden" or (factor[3] == 0 and not e[:, 3].any())
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_softmax_of_nan(capi: Capi, tier: str, with_bias: bool) -> None:
+    """In the first key, in a later one, in all: every tier makes the same of it."""
+    rng = np.random.default_rng(1)
+    scores, bias = floats(rng, 9, 48), floats(rng, 9, 48)
+    scores[0, ::5] = scores[4, 1::5] = scores[:, 2::5] = np.nan
+    same_bits(capi, tier, lambda name: softmax(capi, name, scores, bias if with_bias else None, 0.37))
 
 
 def test_fine_exp2_is_within_the_stated_bound(capi: Capi, tier: str) -> None:

@@ -47,6 +47,8 @@ FORMS = {
     "s8": Form("s8"),
     "s8 gelu": Form("s8", "gelu", spread=3),
     "beyond int32": Form(bounded=False, spread=1e10),
+    "relu beyond int32": Form(activation="relu", bounded=False, spread=1e10),
+    "s8 relu": Form("s8", "relu"),
     "by token": Form(by_token=True),
     "by token beyond int32": Form(by_token=True, bounded=False, spread=1e10),
     "s8 by token": Form("s8", by_token=True),
