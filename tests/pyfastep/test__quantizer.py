@@ -118,6 +118,6 @@ def test_a_quantized_model_that_does_not_run(
         return []
 
     monkeypatch.setattr(_quantizer, "finish", spoil)
-    with pytest.raises(FastEPError, match="does not run the quantized model.*Missing"):
+    with pytest.raises(FastEPError, match=r"does not run the quantized model.*Missing"):
         pyfastep.quantize(float_model, tmp_path / "q.onnx", data=calibration)
     assert list(tmp_path.iterdir()) == []
