@@ -5,8 +5,8 @@
 #   make figures    all figures that are promised, on the demo's models     FIGURES="--only speed" measures some
 #   make lint       ruff, clang-format, mypy --strict
 #   make format     let ruff and clang-format rewrite the sources
-#   make test-emulated  tests of kernels, ops and whole models on every tier, on any CPU with AVX2: better tiers are made of AVX2
-#   make sanitize   kernel tests and fuzzer, all tiers so, under the address and undefined-behaviour sanitizers
+#   make test-emulated  tests of kernels, ops and whole models on every tier, on any CPU with AVX2: what it lacks is emulated
+#   make sanitize   kernel tests and fuzzer, every tier (emulated), under the address and undefined-behaviour sanitizers
 #   make fuzz       every tier against the scalar one on random cases     FUZZ_SECONDS=60 FUZZ_SEED=<random>
 #   make fuzz-models  whole models, every tier against the numpy references, on random batches; the same two variables
 #   make bench      the kernel benchmark                                  BENCH=<its options>
@@ -23,7 +23,7 @@ TESTS ?= tests
 FIGURES ?=
 BENCH ?=
 # For two checks: the sanitizers' runtime is preloaded into Python, and emulation passes vectors that the CPU has no registers for.
-GCC ?= g++
+GXX ?= g++
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -114,7 +114,8 @@ format: $(VENV)/.dependencies
 
 # The Makefile among the prerequisites: a build folder configured by an older one would lack an option.
 $(EMULATED)/build.ninja: $(VENV)/.tools Makefile
-	$(CMAKE) --fresh -S . -B $(EMULATED) -DCMAKE_CXX_COMPILER=$(GCC) -DFASTEP_EMULATE=ON -DFASTEP_BUILD_TESTS=ON
+	$(CMAKE) --fresh -S . -B $(EMULATED) -DCMAKE_CXX_COMPILER=$(GXX) -DFASTEP_EMULATE=ON -DFASTEP_BUILD_TESTS=ON \
+	  -DORT_HEADERS_CACHE=$(abspath $(BUILD))/_ort_headers
 
 # The installed package, with the emulated library in place of its own, stands in front of it.
 test-emulated: install $(EMULATED)/build.ninja
@@ -128,14 +129,14 @@ test-emulated: install $(EMULATED)/build.ninja
 
 # Emulated: sanitizers do not see what a masked load or store of the real instructions touches, and no tier is left out.
 $(SANITIZE)/build.ninja: $(VENV)/.tools Makefile
-	$(CMAKE) --fresh -S . -B $(SANITIZE) -DCMAKE_CXX_COMPILER=$(GCC) -DFASTEP_SANITIZE=address,undefined -DFASTEP_EMULATE=ON \
+	$(CMAKE) --fresh -S . -B $(SANITIZE) -DCMAKE_CXX_COMPILER=$(GXX) -DFASTEP_SANITIZE=address,undefined -DFASTEP_EMULATE=ON \
 	  -DFASTEP_BUILD_TESTS=ON -DFASTEP_BUILD_LIBRARY=OFF
 
 # Leaks are not looked for: the interpreter keeps memory of its own until it ends.
 sanitize: $(VENV)/.dependencies $(SANITIZE)/build.ninja
 	$(BIN)/cmake --build $(SANITIZE)
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 $(SANITIZE)/fastep_fuzz --seconds 20 --seed $(FUZZ_SEED)
-	FASTEP_EMULATED=1 FASTEP_CAPI=$(abspath $(SANITIZE))/libfastep_capi.so LD_PRELOAD=$$($(GCC) -print-file-name=libasan.so) \
+	FASTEP_EMULATED=1 FASTEP_CAPI=$(abspath $(SANITIZE))/libfastep_capi.so LD_PRELOAD=$$($(GXX) -print-file-name=libasan.so) \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(BIN)/pytest -n 2 tests/kernels
 
 fuzz: wheel

@@ -101,6 +101,11 @@ def tensor_bytes(model: ir.Model) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
+def needs_external_data(model: ir.Model) -> bool:
+    """Whether the tensors of a model do not fit into one file with it."""
+    return tensor_bytes(model) > PROTOBUF_LIMIT - _RESERVE
+
+
 def save(model: ir.Model, path: str | os.PathLike[str], *, external_data: bool = False) -> int:
     """Checks a model and writes it, all or nothing: to a temporary folder beside the target, then renamed.
 
@@ -117,7 +122,7 @@ def save(model: ir.Model, path: str | os.PathLike[str], *, external_data: bool =
         VerificationError: onnx.checker rejects the model.
     """
     path = Path(path)
-    external_data = external_data or tensor_bytes(model) > PROTOBUF_LIMIT - _RESERVE
+    external_data = external_data or needs_external_data(model)
     if path.is_dir() or not path.parent.is_dir():
         problem = "is a folder" if path.is_dir() else f"the folder '{path.parent}' does not exist"
         raise ModelFileError(problem, node=str(path), remedy="give the path of a file in an existing folder")

@@ -66,13 +66,32 @@ def replacing(output: Path) -> Iterator[None]:
     yield
     for file, state in before.items():
         with suppress(OSError):  # the model is written; what cannot be taken away is only in the way
-            if os.path.samestat(state, file.stat()) and not _is_read_by_others(file, output):
+            unread = all(os.access(other, os.R_OK) and not _reads(other, file) for other in _others(file, output))
+            if os.path.samestat(state, file.stat()) and unread:
                 file.unlink()
 
 
-def _is_read_by_others(file: Path, model: Path) -> bool:
-    others = (path for path in file.parent.iterdir() if path.is_file() and path.name not in (file.name, model.name))
-    return any(overwritten([file], files_of(other)) for other in others)
+def check_unread(file: Path, model: Path) -> None:
+    """Before a file beside a model is written.
+
+    Raises:
+        ModelFileError: It is there, and another model of the folder reads it.
+    """
+    reader = next((other for other in _others(file, model) if _reads(other, file)), None) if file.is_file() else None
+    if reader is not None:
+        raise ModelFileError(
+            f"the output would overwrite {file.name}, which {reader.name} reads",
+            node=str(model),
+            remedy="give the output another name before its last dot",
+        )
+
+
+def _others(file: Path, model: Path) -> Iterator[Path]:
+    return (path for path in file.parent.iterdir() if path.is_file() and path.name not in (file.name, model.name))
+
+
+def _reads(model: Path, file: Path) -> bool:
+    return overwritten([file], files_of(model)) is not None
 
 
 def file_bytes(model: Path) -> int:

@@ -16,11 +16,12 @@ from typing import NamedTuple, TypeVar
 DOMAIN = "fastep"
 VOCABULARY = "fastep.vocabulary"  # metadata of a compiled model: rows of the table that token ids index
 
-_MODEL_GRAPH, _MODEL_METADATA = 7, 14
+_MODEL_GRAPH, _MODEL_METADATA, _MODEL_FUNCTION = 7, 14, 25
+_FUNCTION_NODE = 7
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
-_ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 5, 6, 11
+_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 5, 10, 6, 11
 _ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT = 1, 3, 4
 _TENSOR_DIMS, _TENSOR_NAME, _TENSOR_EXTERNAL = 1, 8, 13
 _ORT_MARK = slice(4, 8)  # the place of a flatbuffer's identifier
@@ -117,7 +118,7 @@ def _scan(model: str | os.PathLike[str] | bytes, find: Callable[[memoryview], _R
                 return find(view)
             finally:
                 view.release()
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError, RecursionError):  # the last: what only looks like a model
         return default
 
 
@@ -143,8 +144,12 @@ def _find_metadata(data: memoryview) -> dict[str, str]:
 
 def _find_external_files(data: memoryview) -> set[str]:
     found = set()
-    for graph in _fields(data, 0, len(data), _MODEL_GRAPH):
-        for tensor in _tensors(data, graph):
+    graphs, functions = (_fields(data, 0, len(data), number) for number in (_MODEL_GRAPH, _MODEL_FUNCTION))
+    for tensors in (
+        *(_tensors(data, graph) for graph in graphs),
+        *(_constants(data, function, _FUNCTION_NODE) for function in functions),
+    ):
+        for tensor in tensors:
             for entry in _fields(data, tensor.start, tensor.end, _TENSOR_EXTERNAL):
                 parts = {part.number: _text(data, part) for part in _fields(data, entry.start, entry.end)}
                 if parts.get(_ENTRY_KEY) == "location":
@@ -155,9 +160,14 @@ def _find_external_files(data: memoryview) -> set[str]:
 def _tensors(data: memoryview, graph: _Field) -> Iterator[_Field]:
     """The initializers and constants of a graph and of the graphs within its nodes' attributes."""
     yield from _fields(data, graph.start, graph.end, _GRAPH_INITIALIZER)
-    for node in _fields(data, graph.start, graph.end, _GRAPH_NODE):
+    yield from _constants(data, graph, _GRAPH_NODE)
+
+
+def _constants(data: memoryview, owner: _Field, nodes: int) -> Iterator[_Field]:
+    """The tensors in attributes of the nodes of a graph or function, and in graphs within them."""
+    for node in _fields(data, owner.start, owner.end, nodes):
         for attribute in _fields(data, node.start, node.end, _NODE_ATTRIBUTE):
-            yield from _fields(data, attribute.start, attribute.end, _ATTRIBUTE_TENSOR)
+            yield from _fields(data, attribute.start, attribute.end, _ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS)
             for inner in _fields(data, attribute.start, attribute.end, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
                 yield from _tensors(data, inner)
 

@@ -8,7 +8,7 @@ from typing import Any
 from pyfastep._graph_order import names_read
 
 PRODUCTS = ("MatMul", "Gemm")
-_ENDS = {*PRODUCTS, "Softmax"}
+_ENDS = {*PRODUCTS, "Softmax", "Einsum", "FusedMatMul"}  # the last two multiply, too, but are not quantized
 
 
 def attention_products(graph: Any) -> set[str]:

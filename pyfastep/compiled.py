@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pyfastep import _ep
-from pyfastep._model_paths import check_model, check_output, files_of, plans_beside, replacing
+from pyfastep._model_paths import check_model, check_output, check_unread, plans_beside, replacing
 from pyfastep._model_scan import VOCABULARY, ContextNode, append_metadata, context_nodes, fastep_nodes, table_rows
-from pyfastep.errors import FastEPError, ModelFileError
+from pyfastep.errors import FastEPError
 
 # ep/ops/plan_blob.h: magic, format, bytes of the header, of the plan, its fields and its arrays, checksum, then texts.
 _HEADER = struct.Struct("<8sII3Q16s32s32s16s")
@@ -72,7 +72,7 @@ def compile_model(
     source = check_model(model)
     target = check_output(output, source, beside=() if embed else [plans_beside(Path(output)).name])
     if not embed:
-        _check_neighbours(target)
+        check_unread(plans_beside(target), target)
     if context_nodes(source, _ep.EP_NAME):
         raise FastEPError("the model is compiled already", node=str(source), remedy="compile the converted model")
     if not fastep_nodes(source):
@@ -92,20 +92,6 @@ def compile_model(
                 plans_beside(draft).replace(plans_beside(target))
             draft.replace(target)
     return read_plans(target)
-
-
-def _check_neighbours(target: Path) -> None:
-    """Raises ModelFileError if the plans would overwrite those of another model: they are named by the stem alone."""
-    plans = plans_beside(target)
-    if not plans.is_file():
-        return
-    for other in target.parent.iterdir():
-        if other.name != target.name and other.stem == target.stem and other != plans and plans in files_of(other):
-            raise ModelFileError(
-                f"its plans would overwrite {plans.name}, which {other.name} reads",
-                node=str(target),
-                remedy="give the output another name before its last dot",
-            )
 
 
 def _run_compiler(source: Path, output: Path, embed: bool, options: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyfastep._extras import require
-from pyfastep._model_paths import data_beside, overwritten, replacing
+from pyfastep._model_paths import check_unread, data_beside, overwritten, replacing
 from pyfastep.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def convert(
 
         report.largest_difference = largest_difference(source, graph_model)
     if output is not None:
+        if external_data or model_file.needs_external_data(graph_model):
+            check_unread(data_beside(Path(output)), Path(output))
         with replacing(Path(output)):
             report.file_bytes_after = model_file.save(graph_model, output, external_data=external_data)
     return report

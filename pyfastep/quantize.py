@@ -20,7 +20,7 @@ import numpy as np
 
 from pyfastep import _quantizer
 from pyfastep._calibration import Batch, CalibrationData, count_samples, load_batches
-from pyfastep._model_paths import check_output, data_beside, file_bytes, replacing, share_permissions
+from pyfastep._model_paths import check_output, check_unread, data_beside, file_bytes, replacing, share_permissions
 from pyfastep._products import PRODUCTS
 from pyfastep._quantizer import METHODS, QuantizedWeight
 from pyfastep._stock import stock_session
@@ -181,7 +181,7 @@ def _mean_cosine(prepared: Path, quantized: Path, batches: list[Batch]) -> float
     except Exception as error:  # ONNX Runtime's exceptions share no public base
         raise FastEPError(
             f"ONNX Runtime does not run the quantized model: {first_line(error)}",
-            remedy="leave the node that it names float: exclude=[...], or --exclude",
+            remedy="if a node is named, leave it float: exclude=[...], or --exclude",
         ) from error
     for batch, pair in zip(batches, pairs, strict=True):
         a, b = (np.asarray(output, np.float64) for output in pair)
@@ -196,6 +196,8 @@ def _mean_cosine(prepared: Path, quantized: Path, batches: list[Batch]) -> float
 def _publish(written: Path, target: Path) -> None:
     """Move the finished file, and its external data first, to where they belong."""
     share_permissions(written)
+    if data_beside(written).exists():
+        check_unread(data_beside(target), target)
     with replacing(target):
         if data_beside(written).exists():
             os.replace(data_beside(written), data_beside(target))

@@ -24,7 +24,7 @@ _MISSING = "could not import"  # what importorskip says
 
 
 def emulated() -> bool:
-    """Whether the C ABI under test has the kernels of every tier in AVX2 instructions (`make test-emulated`)."""
+    """Whether what is tested has the kernels of every tier in AVX2 instructions (`make test-emulated`)."""
     return bool(os.environ.get("FASTEP_EMULATED"))
 
 

@@ -14,7 +14,8 @@ set(ORT_RELEASE "1.23.2" CACHE STRING "Official release whose headers step 3 tak
 set(ORT_RELEASE_SHA256 "1fa4dcaef22f6f7d5cd81b28c2800414350c10116f5fdd46a2160082551c5f9b" CACHE STRING
     "sha256 of that release's archive")
 set(ORT_HEADERS_SUITES "forky;sid" CACHE STRING "Debian suites that step 4 tries, in order")
-set(ort_cache "${CMAKE_BINARY_DIR}/_ort_headers")
+set(ORT_HEADERS_CACHE "${CMAKE_BINARY_DIR}/_ort_headers" CACHE PATH "Where steps 3 and 4 leave the headers")
+set(ort_cache "${ORT_HEADERS_CACHE}")
 set(ort_script "${CMAKE_CURRENT_LIST_DIR}/fetch_debian_ort_headers.sh")
 set(ort_dir "")
 

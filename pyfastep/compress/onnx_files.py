@@ -79,6 +79,7 @@ def move_model(source: Path, target: Path) -> None:
     if files == {source}:
         source.rename(target)
         return
+    data_beside(target).unlink(missing_ok=True)  # onnx appends
     onnx.save(onnx.load(str(source)), str(target), save_as_external_data=True, location=data_beside(target).name)
     share_permissions(target)
     for file in files:

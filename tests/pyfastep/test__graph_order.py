@@ -51,4 +51,4 @@ def test_a_circle_is_left_to_the_checker() -> None:
     nodes = [helper.make_node("Neg", ["b"], ["a"]), helper.make_node("Neg", ["a"], ["b"])]
     graph = helper.make_graph(nodes, "g", [], [])
     sort_nodes(graph)
-    assert len(graph.node) == 2
+    assert list(graph.node) == nodes

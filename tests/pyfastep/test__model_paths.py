@@ -154,17 +154,21 @@ def test_the_data_of_a_model_that_a_link_leads_to_stays(float_model: Path, tmp_p
 def test_data_of_constants_and_of_subgraphs_is_known(tmp_path: Path) -> None:
     """onnx.checker keeps nobody from dividing those, too."""
     node, tensors = onnx.helper.make_node, []
-    for name in ("weight", "constant", "branch"):
+    for name in ("weight", "constant", "branch", "function", "list"):
         tensor = onnx.numpy_helper.from_array(np.zeros(4, np.float32), name)
         onnx.external_data_helper.set_external_data(tensor, f"{name}.bin")
         tensors.append(tensor)
-    weight, constant, within = tensors
+    weight, constant, within, called, listed = tensors
     branch = onnx.helper.make_graph([node("Identity", ["branch"], ["z"])], "branch", [], [], [within])
     nodes = [
         node("Constant", [], ["c"], value=constant),
         node("If", ["condition"], ["y"], then_branch=branch, else_branch=branch),
+        node("Any", [], ["l"], values=[listed]),
     ]
+    body = [node("Constant", [], ["f"], value=called)]
+    function = onnx.helper.make_function("own", "Call", [], ["f"], body, [onnx.helper.make_opsetid("", 17)])
     path = tmp_path / "m.onnx"
-    path.write_bytes(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], [], [weight])).SerializeToString())
-    names = {"m.onnx", "weight.bin", "constant.bin", "branch.bin"}
+    graph = onnx.helper.make_graph(nodes, "g", [], [], [weight])
+    path.write_bytes(onnx.helper.make_model(graph, functions=[function]).SerializeToString())
+    names = {"m.onnx", "weight.bin", "constant.bin", "branch.bin", "function.bin", "list.bin"}
     assert {file.name for file in files_of(path)} == names

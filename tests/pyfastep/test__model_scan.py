@@ -10,7 +10,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pyfastep._model_scan import FastepNode, append_metadata, fastep_nodes, is_plain_onnx, metadata, table_rows
+from pyfastep._model_scan import (
+    FastepNode,
+    append_metadata,
+    external_files,
+    fastep_nodes,
+    is_plain_onnx,
+    metadata,
+    table_rows,
+)
 
 
 def test_finds_the_nodes_that_onnx_finds(fast_model: Path) -> None:
@@ -72,6 +80,22 @@ def test_what_is_no_model_has_no_nodes(tmp_path: Path, content: bytes) -> None:
     assert fastep_nodes(tmp_path / "x") == []
     assert fastep_nodes(tmp_path / "missing") == []
     assert table_rows(tmp_path / "x", "input_ids") is None
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A protobuf field: key, length in groups of seven bits, content."""
+    size, length = len(content), b""
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def test_what_is_nested_without_end_has_no_files() -> None:
+    """Such a file may stand beside a model."""
+    nested = b""
+    for _ in range(2000):
+        nested = field(1, field(5, field(6, nested)))  # a graph's node, its attribute, whose graph is that before
+    assert external_files(field(7, nested)) == set()
 
 
 def test_rows_of_the_embedding_table(float_model: Path) -> None:

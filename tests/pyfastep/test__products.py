@@ -58,5 +58,12 @@ def test_a_softmax_at_an_end(last: str) -> None:
     assert attention_products(graph) == ({"scores"} if last == "weights" else {"scores", "summed"})
 
 
+@pytest.mark.parametrize("op", ["Einsum", "FusedMatMul"])
+def test_scores_by_another_op(op: str) -> None:
+    """What is behind it is no attention any more."""
+    graph = helper.make_graph([*ROTARY, node(op, "rotated k", "scores"), *ATTENTION[1:]], "g", [], [])
+    assert attention_products(graph) == {"summed"}
+
+
 def test_no_softmax() -> None:
     assert attention_products(helper.make_graph(ROTARY, "g", [], [])) == set()

@@ -67,6 +67,8 @@ def test_it_leaves_plans_that_a_copy_reads(fast_model: Path, tmp_path: Path) -> 
     target, copy = tmp_path / "c.onnx", tmp_path / "copy.onnx"
     compile_model(fast_model, target)
     copy.write_bytes(target.read_bytes())
+    with pytest.raises(ModelFileError, match=r"would overwrite c_fastep\.bin, which copy\.onnx reads"):
+        compile_model(fast_model, target)
     compile_model(fast_model, target, embed=True)
     assert read_plans(copy)
 
@@ -75,7 +77,7 @@ def test_it_leaves_the_plans_of_others(fast_model: Path, tmp_path: Path) -> None
     first, second = tmp_path / "m.scalar", tmp_path / "m.avx2"
     compile_model(fast_model, first, max_tier="scalar")
     with pytest.raises(
-        ModelFileError, match=r"m\.avx2: its plans would overwrite m_fastep\.bin, which m\.scalar reads"
+        ModelFileError, match=r"m\.avx2: the output would overwrite m_fastep\.bin, which m\.scalar reads"
     ):
         compile_model(fast_model, second)
     assert {plan.tier for plan in read_plans(first)} == {"scalar"}

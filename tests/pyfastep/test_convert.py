@@ -215,6 +215,12 @@ def test_external_data_goes_with_the_model_that_read_it(models: dict[str, Path],
     assert data.exists()
     convert(models["products"], target, external_data=True)
     assert data.exists()
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(target.read_bytes())
+    message = failure(ModelFileError, models["products"], target, external_data=True)
+    assert "would overwrite fast.onnx.data, which copy.onnx reads" in message
+    outputs(copy)
+    copy.unlink()
     convert(models["products"], target)
     assert not data.exists()
     outputs(target)

@@ -221,6 +221,20 @@ def test_a_large_model_has_data_beside_it_that_goes_with_it(
     assert names == [["q.onnx", "q.onnx.data"], ["q.onnx"]]
 
 
+def test_data_that_a_copy_reads_is_not_overwritten(
+    float_model: Path, calibration: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights would silently be those of another model."""
+    monkeypatch.setattr(_quantizer, "_EXTERNAL_ABOVE_BYTES", 0)
+    output, copy = tmp_path / "q.onnx", tmp_path / "copy.onnx"
+    pyfastep.quantize(float_model, output, data=calibration)
+    copy.write_bytes(output.read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(FastEPError, match=r"would overwrite q\.onnx\.data, which copy\.onnx reads"):
+        pyfastep.quantize(float_model, output, data=calibration, method="percentile")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_progress_may_print(
     float_model: Path, calibration: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

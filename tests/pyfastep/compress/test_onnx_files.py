@@ -62,7 +62,10 @@ def test_external_data_moves_along(tmp_path: Path, one_file: bool) -> None:
         )  # fmt: skip
         assert files_of(written) != {written}
         target = tmp_path / f"{number}.onnx"
+        (tmp_path / f"{number}.onnx.data").write_bytes(b"of a run that was interrupted")
+        size = sum(path.stat().st_size for path in files_of(written) - {written})
         move_model(written, target)
+        assert (tmp_path / f"{number}.onnx.data").stat().st_size <= size
         assert files_of(target) == {target, tmp_path / f"{number}.onnx.data"}
         assert len({path.stat().st_mode for path in files_of(target)}) == 1  # whoever reads one reads the other
         assert [path.name for path in (tmp_path / "export").iterdir()] == ["config.json"]
