@@ -78,7 +78,7 @@ build/runtime-%/.stamp: constraints.txt $(VENV)/.tools
 # without perm below per-channel Q/DQ (test_models_are_whole, test_exact_product_of_what_runs_in_float), has no
 # MatMulInteger with a signed left operand (test_operand_types), and its MatMulInteger returns garbage in the last rows of
 # many shapes on CPUs with AMX, as that of 1.24 does (the two files on attention, which run function bodies on shapes of
-# that kind). Its quantizer's preparation loses external data with onnx as pinned (models above 1.8 GB: test_a_large_model_*).
+# that kind). Its quantizer's preparation loses external data with onnx as pinned (models above 1.8 GB: tests of a large model).
 test-floor: wheel $(FLOOR)/.stamp $(TOO_OLD)/.stamp
 	grep -v '^typer==' $(FLOOR)/constraints.txt >$(FLOOR)/floor.txt
 	$(FLOOR)/bin/python -m pip --disable-pip-version-check install -q -c $(FLOOR)/floor.txt \
@@ -92,6 +92,7 @@ test-floor: wheel $(FLOOR)/.stamp $(TOO_OLD)/.stamp
 	  --deselect tests/pyfastep/test__quantizer.py::test_a_large_model_keeps_its_weights_beside_it \
 	  --deselect tests/pyfastep/test__quantizer.py::test_a_large_model_that_fails_leaves_nothing \
 	  --deselect tests/pyfastep/test_quantize.py::test_a_large_model_has_data_beside_it_that_goes_with_it \
+	  --deselect tests/pyfastep/test_quantize.py::test_data_of_a_large_model_that_a_copy_reads_is_not_overwritten \
 	  --ignore tests/passes/test_fuse_attention.py --ignore tests/passes/test_pipeline_encoder.py
 
 # -I keeps the sources in this folder from hiding the installed package.

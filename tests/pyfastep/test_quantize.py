@@ -221,7 +221,7 @@ def test_a_large_model_has_data_beside_it_that_goes_with_it(
     assert names == [["q.onnx", "q.onnx.data"], ["q.onnx"]]
 
 
-def test_data_that_a_copy_reads_is_not_overwritten(
+def test_data_of_a_large_model_that_a_copy_reads_is_not_overwritten(
     float_model: Path, calibration: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its weights would silently be those of another model."""
