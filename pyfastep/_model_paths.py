@@ -66,8 +66,9 @@ def replacing(output: Path) -> Iterator[None]:
     yield
     for file, state in before.items():
         with suppress(OSError):  # the model is written; what cannot be taken away is only in the way
-            unread = all(os.access(other, os.R_OK) and not _reads(other, file) for other in _others(file, output))
-            if os.path.samestat(state, file.stat()) and unread:
+            if not os.path.samestat(state, file.stat()):
+                continue
+            if all(os.access(other, os.R_OK) and not _reads(other, file) for other in _others(file, output)):
                 file.unlink()
 
 

@@ -144,17 +144,19 @@ def _find_metadata(data: memoryview) -> dict[str, str]:
 
 def _find_external_files(data: memoryview) -> set[str]:
     found = set()
-    graphs, functions = (_fields(data, 0, len(data), number) for number in (_MODEL_GRAPH, _MODEL_FUNCTION))
-    for tensors in (
-        *(_tensors(data, graph) for graph in graphs),
-        *(_constants(data, function, _FUNCTION_NODE) for function in functions),
-    ):
-        for tensor in tensors:
-            for entry in _fields(data, tensor.start, tensor.end, _TENSOR_EXTERNAL):
-                parts = {part.number: _text(data, part) for part in _fields(data, entry.start, entry.end)}
-                if parts.get(_ENTRY_KEY) == "location":
-                    found.add(parts.get(_ENTRY_VALUE, ""))
+    for tensor in _tensors_of_model(data):
+        for entry in _fields(data, tensor.start, tensor.end, _TENSOR_EXTERNAL):
+            parts = {part.number: _text(data, part) for part in _fields(data, entry.start, entry.end)}
+            if parts.get(_ENTRY_KEY) == "location":
+                found.add(parts.get(_ENTRY_VALUE, ""))
     return found
+
+
+def _tensors_of_model(data: memoryview) -> Iterator[_Field]:
+    for graph in _fields(data, 0, len(data), _MODEL_GRAPH):
+        yield from _tensors(data, graph)
+    for function in _fields(data, 0, len(data), _MODEL_FUNCTION):
+        yield from _constants(data, function, _FUNCTION_NODE)
 
 
 def _tensors(data: memoryview, graph: _Field) -> Iterator[_Field]:

@@ -23,7 +23,7 @@ if(FASTEP_SANITIZE)
   set(fastep_optimize -O1)  # instrumented kernels take minutes to compile above that
 endif()
 target_include_directories(fastep_flags INTERFACE ${PROJECT_SOURCE_DIR}/ep)
-target_compile_definitions(fastep_flags INTERFACE FASTEP_VERSION="${fastep_version}")
+target_compile_definitions(fastep_flags INTERFACE FASTEP_VERSION="${fastep_version}" $<$<BOOL:${FASTEP_EMULATE}>:FASTEP_EMULATE>)
 # -ffp-contract=off: every tier must round the same, so a fused multiply-add is written out, never invented by the compiler.
 target_compile_options(
   fastep_flags INTERFACE -Wall -Wextra -fno-math-errno -ffp-contract=off $<$<NOT:$<CONFIG:Debug>>:${fastep_optimize}>

@@ -10,8 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FASTEP_EMULATED 1
-
 // Macros in some compilers, or where nothing is optimized.
 #undef _mm256_dpbusd_avx_epi32
 #undef _mm256_dpbusd_epi32

@@ -41,7 +41,7 @@ FASTEP_INLINE __m512i Broadcast32(const void* p) {
 // of 4x4 on 64 tokens).
 template <bool kInPlace>
 FASTEP_INLINE void DotAccumulate(I32x16& acc, U8x64 x, __m512i w) {
-#ifndef FASTEP_EMULATED
+#ifndef FASTEP_EMULATE
   if constexpr (kInPlace) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
     return;
